@@ -1,0 +1,1 @@
+"""What every node must agree on, as pure functions: no clock, no randomness, no files, no network."""

@@ -1,0 +1,1 @@
+"""The vocabulary of the chain: amounts, encoding, hashes, keys, addresses, transactions, blocks."""
