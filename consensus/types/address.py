@@ -8,6 +8,7 @@ Errors: 1102 address_malformed, 1103 address_of_another_network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from consensus.types.codec import encode
 from consensus.types.errors import Reason, Rejected
@@ -47,7 +48,7 @@ def key_address(key: bytes) -> bytes:
 def multisig_address(threshold: int, keys: Sequence[bytes]) -> bytes:
     """The address of `threshold` of `keys` (kind 1); keys strictly ascending, 1 ≤ k ≤ n ≤ 16."""
     assert 1 <= threshold <= len(keys) <= 16, "1 <= k <= n <= 16"
-    assert all(a < b for a, b in zip(keys, keys[1:], strict=False)), "keys strictly ascending"
+    assert all(a < b for a, b in pairwise(keys)), "keys strictly ascending"
     return tagged_hash(Tag.ADDRESS, b"\x01", encode([threshold, list(keys)]))[:ADDRESS_BYTES]
 
 
@@ -114,9 +115,7 @@ def parse_address(text: str, prefix: str) -> bytes:
     if found != prefix:
         if found not in PREFIXES:
             raise Rejected(ADDRESS_MALFORMED, text=shown, why=f"no EUB network has the prefix {found}")
-        raise Rejected(
-            ADDRESS_OF_ANOTHER_NETWORK, text=shown, theirs=PREFIXES[found], ours=PREFIXES[prefix]
-        )
+        raise Rejected(ADDRESS_OF_ANOTHER_NETWORK, text=shown, theirs=PREFIXES[found], ours=PREFIXES[prefix])
     if len(symbols) != 32:
         raise Rejected(ADDRESS_MALFORMED, text=shown, why="it does not hold 20 bytes")
     bits = 0

@@ -13,8 +13,8 @@ from consensus.types.errors import Reason, Rejected
 Grains = int
 """1 EUBC = 10**8 grains."""
 DECIMALS = 8
-GRAINS_PER_EUBC = 10**DECIMALS
-PPB = 10**9
+GRAINS_PER_EUBC = 100_000_000
+PPB = 1_000_000_000
 """B of the protocol: one as parts per billion."""
 
 AMOUNT_MALFORMED = Reason(

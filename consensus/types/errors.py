@@ -69,8 +69,10 @@ class Rejected(Fault):
 
     def values(self) -> tuple[int | bytes, ...]:
         """Facts in declared order as a receipt stores them; integers are clamped to 2**63-1."""
-        ordered = [self.facts[name] for name, _ in self.reason.facts]
-        return tuple(
-            min(max(v, 0), 2**63 - 1) if isinstance(v, int) else v.encode()[:64] if isinstance(v, str) else v[:64]
-            for v in ordered
-        )
+        return tuple(_receipt_value(self.facts[name]) for name, _ in self.reason.facts)
+
+
+def _receipt_value(value: FactValue) -> int | bytes:
+    if isinstance(value, int):
+        return min(max(value, 0), 2**63 - 1)
+    return (value.encode() if isinstance(value, str) else value)[:64]

@@ -41,6 +41,7 @@ class Tag(bytes, Enum):
     BEACON = b"EUB-beacon"
     DRAW = b"EUB-draw"
     TIE = b"EUB-tie"
+    PANEL_KEYS = b"EUB-por-key"
     WINDOW = b"EUB-por-win"
     WINDOW_SEED = b"EUB-por-seed"
     WINDOW_SAMPLE = b"EUB-por-smp"
@@ -64,9 +65,7 @@ def list_root(items: Sequence[bytes]) -> bytes:
     while len(nodes) > 1:
         # Pairing neighbours level by level and carrying an odd last node up unchanged gives the
         # same tree as RFC 6962 §2.1's split at the largest power of two.
-        paired = [
-            tagged_hash(Tag.LIST_NODE, nodes[i], nodes[i + 1]) for i in range(0, len(nodes) - 1, 2)
-        ]
+        paired = [tagged_hash(Tag.LIST_NODE, nodes[i], nodes[i + 1]) for i in range(0, len(nodes) - 1, 2)]
         nodes = paired + nodes[len(paired) * 2 :]
     top = nodes[0] if nodes else ZERO_HASH
     return tagged_hash(Tag.LIST_ROOT, top, len(items).to_bytes(8, "big"))

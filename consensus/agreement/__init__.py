@@ -1,0 +1,1 @@
+"""Agreement among validators: Tendermint as a pure machine (arXiv:1807.04938)."""

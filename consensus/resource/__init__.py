@@ -1,0 +1,1 @@
+"""Proof of Resource: proved compute, earned standing, and what both weigh."""

@@ -1,0 +1,1 @@
+"""The programs that people run: command line, node, RPC, explorer, client, wallet and ledger."""

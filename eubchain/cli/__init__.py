@@ -1,0 +1,1 @@
+"""The `eubchain` command, a file per group of verbs."""

@@ -1,0 +1,1 @@
+"""The ledger on disk: LevelDB, one atomic and synced batch per block."""

@@ -1,0 +1,1 @@
+"""The RPC methods, a file per namespace."""

@@ -1,0 +1,1 @@
+"""Genesis records of the known networks and the builder of new ones."""

@@ -1,0 +1,1 @@
+"""The network between nodes: frames, channels, gossip, requests and peers over libp2p."""

@@ -1,0 +1,270 @@
+"""State as the rules see it: typed tables over a reader, written on an overlay that can be undone.
+
+Here: namespaces, `Table`, the context of a block and of a call, `State` with its journal, the supply.
+Not here: what the records mean (each family's module), the root of the writes (consensus/types/tree.py).
+Keeps: reading never changes anything; a refused transaction leaves the overlay as it found it;
+the supply's columns always add up (`Supply.is_conserved`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from consensus.types.codec import Record, Uint, encode
+from consensus.types.params import Params
+from consensus.types.reader import StateReader
+from consensus.types.receipt import Event
+
+R = TypeVar("R", bound=Record)
+
+
+class Namespace(IntEnum):
+    """The first byte of every key in state."""
+
+    HEAD = 1
+    SUPPLY = 2
+    PARAMS = 3
+    ACCOUNT = 4
+    VESTING = 5
+    STAKE = 6
+    VALIDATOR = 7
+    CONSENSUS_KEY = 8
+    VALIDATOR_SET = 9
+    TALLY = 10
+    INFRACTION = 11
+    BEACON = 12
+    SPARK = 13
+    WINDOW = 14
+    PROOF = 15
+    STANDING = 16
+    TASK = 17
+    OFFER = 18
+    SEAT = 19
+    DISPUTE = 20
+    JUDGE = 21
+    FORFEIT = 22
+    DUE = 23
+    POOL = 24
+    MEMBERS = 25
+    """Lists of addresses that the epoch's end walks: registered validators, registered sparks."""
+
+
+class Table(Generic[R]):
+    """A namespace and the record that all its values are; declared once, by the family that owns it."""
+
+    registry: ClassVar[dict[int, Table[Record]]] = {}
+    __slots__ = ("decode", "namespace", "prefix", "record")
+
+    def __init__(self, namespace: Namespace, record: type[R]) -> None:
+        assert namespace not in self.registry, f"{namespace.name} has an owner already"
+        self.namespace = namespace
+        self.prefix = bytes([namespace])
+        self.record = record
+        self.decode = msgspec.msgpack.Decoder(record).decode
+        self.registry[namespace] = self  # type: ignore[assignment]  # the registry only lists
+
+
+class BlockContext(NamedTuple):
+    """What the rules may know of the block they run in."""
+
+    height: int
+    time_ms: int
+    epoch: int
+    beacon: bytes
+    """beacon(height): this block's own, after its reveal."""
+    base_price: int
+    """Grains per unit."""
+    proposer: bytes
+    params: Params
+    genesis: bytes
+    chain_id: str
+
+
+class Call(NamedTuple):
+    """Who calls, in which transaction."""
+
+    sender: bytes
+    txid: bytes
+    wtxid: bytes
+
+
+class Supply(Record, frozen=True):
+    """Where every grain that was ever issued is; grains."""
+
+    issued: Uint
+    burned: Uint
+    balances: Uint
+    bonded: Uint
+    unbonding: Uint
+    escrow: Uint
+    gas: Uint
+    deposits: Uint
+    pools: Uint
+    accrued: Uint
+
+
+class SupplyColumns:
+    """The supply while a block runs: plain attributes, because every operation moves two of them."""
+
+    __slots__ = Supply.__struct_fields__
+
+    def __init__(self, supply: Supply) -> None:
+        self.issued: int = 0
+        self.burned: int = 0
+        self.balances: int = 0
+        self.bonded: int = 0
+        self.unbonding: int = 0
+        self.escrow: int = 0
+        self.gas: int = 0
+        self.deposits: int = 0
+        self.pools: int = 0
+        self.accrued: int = 0
+        self.load(supply)
+
+    def load(self, supply: Supply) -> None:
+        """Take the figures of a record."""
+        for name in Supply.__struct_fields__:
+            setattr(self, name, getattr(supply, name))
+
+    def record(self) -> Supply:
+        """The figures as a record; raises `msgspec` nothing, asserts that none is negative."""
+        values = [getattr(self, name) for name in Supply.__struct_fields__]
+        assert min(values) >= 0, f"a column of the supply is negative: {values}"
+        return Supply(*values)
+
+    def is_conserved(self) -> bool:
+        """issued = burned + balances + bonded + unbonding + escrow + gas + deposits + pools + accrued."""
+        return self.issued == (
+            self.burned
+            + self.balances
+            + self.bonded
+            + self.unbonding
+            + self.escrow
+            + self.gas
+            + self.deposits
+            + self.pools
+            + self.accrued
+        )
+
+
+SUPPLY = Table(Namespace.SUPPLY, Supply)
+EMPTY_SUPPLY = Supply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+class State:
+    """One block's overlay on a reader. Records are immutable: change one with `put` of a new one."""
+
+    def __init__(self, reader: StateReader, block: BlockContext) -> None:
+        self.block = block
+        self.events: list[Event] = []
+        """Of the transaction, or of the block's own part, that runs now."""
+        self.entries_created = 0
+        """Keys that the running transaction brought into being; each costs `new_entry` units."""
+        self.records_touched = 0
+        """Puts and deletes so far; the due queue counts its work in them."""
+        self._reader = reader
+        self._values: dict[bytes, Record | None] = {}
+        self._dirty: dict[bytes, None] = {}
+        self._journal: list[tuple[bytes, Record | None]] = []
+        self._saved: Supply = self.get(SUPPLY, b"") or EMPTY_SUPPLY
+        self.supply = SupplyColumns(self._saved)
+
+    def get(self, table: Table[R], key: bytes) -> R | None:
+        """The record, or None."""
+        full = table.prefix + key
+        try:
+            return self._values[full]  # type: ignore[return-value]  # a table has one record type
+        except KeyError:
+            pass
+        raw = self._reader.get(full)
+        value = None if raw is None else table.decode(raw)
+        self._values[full] = value
+        return value
+
+    def put(self, table: Table[R], key: bytes, record: R) -> None:
+        """Write the record."""
+        full = table.prefix + key
+        old = self.get(table, key)
+        if old is None:
+            self.entries_created += 1
+        self._journal.append((full, old))
+        self._values[full] = record
+        self._dirty[full] = None
+        self.records_touched += 1
+
+    def delete(self, table: Table[R], key: bytes) -> None:
+        """Remove a record that exists."""
+        full = table.prefix + key
+        old = self.get(table, key)
+        assert old is not None, f"nothing to delete in {table.namespace.name}"
+        self._journal.append((full, old))
+        self._values[full] = None
+        self._dirty[full] = None
+        self.records_touched += 1
+
+    def scan(
+        self, table: Table[R], start: bytes = b"", stop: bytes | None = None, limit: int = 2**31
+    ) -> list[tuple[bytes, R]]:
+        """At most `limit` (key, record) with start <= key < stop, ascending, written ones included."""
+        first = table.prefix + start
+        last = bytes([table.namespace + 1]) if stop is None else table.prefix + stop
+        # Written keys win over the reader's; merging two sorted runs keeps the reader lazy.
+        overlay = sorted(k for k in self._dirty if first <= k < last)
+        found: list[tuple[bytes, R]] = []
+        position = 0
+        for key, raw in self._reader.scan(first, last):
+            while position < len(overlay) and overlay[position] < key and len(found) < limit:
+                self._append_written(found, overlay[position])
+                position += 1
+            if len(found) >= limit:
+                return found
+            if position < len(overlay) and overlay[position] == key:
+                self._append_written(found, key)
+                position += 1
+            else:
+                known = self._values.get(key)
+                record: R = known if known is not None else table.decode(raw)  # type: ignore[assignment]  # as in get
+                found.append((key[1:], record))
+        for key in overlay[position:]:
+            if len(found) >= limit:
+                break
+            self._append_written(found, key)
+        return found
+
+    def _append_written(self, found: list[tuple[bytes, R]], key: bytes) -> None:
+        record = self._values[key]
+        if record is not None:
+            found.append((key[1:], record))  # type: ignore[arg-type]  # as in get
+
+    def emit(self, event: Event) -> None:
+        """Add to the events of whatever runs now."""
+        self.events.append(event)
+
+    def begin(self) -> None:
+        """Start a transaction (or the block's own part): from here `undo` can go back."""
+        self._journal.clear()
+        self.entries_created = 0
+        self.events = []
+        self._saved = self.supply.record()
+
+    def undo(self) -> None:
+        """Take back everything since `begin`."""
+        for full, old in reversed(self._journal):
+            self._values[full] = old
+        self._journal.clear()
+        self.events = []
+        self.entries_created = 0
+        self.supply.load(self._saved)
+
+    def finish(self) -> dict[bytes, bytes | None]:
+        """Close the block: store the supply and return every written key, encoded, in key order."""
+        assert self.supply.is_conserved(), f"supply is not conserved: {self.supply.record()}"
+        self.put(SUPPLY, b"", self.supply.record())
+        writes: dict[bytes, bytes | None] = {}
+        for key in sorted(self._dirty):
+            value = self._values[key]
+            writes[key] = None if value is None else encode(value)
+        return writes

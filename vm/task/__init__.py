@@ -1,0 +1,1 @@
+"""The task market: posting, matching, running and settling compute tasks."""
