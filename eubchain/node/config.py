@@ -1,0 +1,223 @@
+"""A node's configuration: one TOML file with a comment on every option, and environment overrides.
+
+Here: the options with their types, defaults and comments; reading, refusing what is misspelt.
+Not here: the network's parameters (genesis.json), where files lie (home.py).
+Keeps: every option stands in the file that `init` writes; an unknown key never passes silently.
+Errors: 2500 config_invalid.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from consensus.types.errors import Fault, Reason
+
+CONFIG_INVALID = Reason(
+    2500,
+    "config_invalid",
+    "path:text line:count why:text shown:text",
+    "{path}, line {line}: {why}.\n{shown}",
+    "Mend the line; `eubchain init --show-config` prints every option with its meaning.",
+)
+
+Value = str | int | bool | tuple[str, ...]
+
+
+class Option(NamedTuple):
+    """One configurable value."""
+
+    section: str
+    key: str
+    default: Value
+    comment: str
+
+
+OPTIONS = (
+    Option("node", "moniker", "eub-node", "A name for logs and peers; it proves nothing."),
+    Option("node", "log_level", "info", "debug, info, warning or error; info is a line a block at most."),
+    Option("node", "log_json", False, "Write logs as one JSON object a line."),
+    Option("node", "verify_workers", 1, "Processes that check signatures; one checks about 35,000 a second."),
+    Option("rpc", "listen", "127.0.0.1:26650", "Where JSON-RPC answers; it holds no keys."),
+    Option(
+        "rpc", "origins", (), "Browser origins that may use it, as in https://flow.example; none by default."
+    ),
+    Option(
+        "rpc",
+        "hosts",
+        ("127.0.0.1", "localhost", "::1"),
+        'Host names that clients may call it by; "*" for any (behind your own proxy).',
+    ),
+    Option(
+        "metrics", "listen", "127.0.0.1:26660", "Where /metrics answers (Prometheus); empty to switch off."
+    ),
+    Option(
+        "consensus", "propose_timeout_ms", 1000, "How long round 0 waits for a proposal; 500 more each round."
+    ),
+    Option("consensus", "vote_timeout_ms", 500, "How long votes are waited for; 250 more each round."),
+    Option(
+        "consensus", "build_ms", 0, "How long a proposer adds transactions; 0 is a quarter of the interval."
+    ),
+    Option("mempool", "count_max", 50_000, "Transactions that wait at one time."),
+    Option("mempool", "bytes_max", 64 * 2**20, "Bytes of waiting transactions."),
+    Option("mempool", "per_sender_max", 64, "Waiting transactions of one account."),
+    Option("ledger", "index", True, "Index transactions by id, account and task (history needs it)."),
+    Option("ledger", "undo_blocks", 128, "How far `rollback` and recent proofs reach."),
+    Option("ledger", "retain_blocks", 0, "Blocks kept; 0 keeps all."),
+    Option("ledger", "cache_bytes", 64 * 2**20, "LevelDB's block cache."),
+    Option("blobs", "serve", False, "Serve sealed task inputs and results; leave off on a validator."),
+    Option("blobs", "listen", "127.0.0.1:26655", "Where the blob store answers."),
+    Option("blobs", "bytes_max", 20 * 2**30, "Disk that the blob store may fill."),
+)
+
+_BY_SECTION: dict[str, dict[str, Option]] = {}
+for _option in OPTIONS:
+    _BY_SECTION.setdefault(_option.section, {})[_option.key] = _option
+
+
+class Config:
+    """The values in force: `config.get("rpc", "listen")`, typed readers for each kind."""
+
+    def __init__(self, values: Mapping[tuple[str, str], Value]) -> None:
+        self._values = {(o.section, o.key): o.default for o in OPTIONS} | dict(values)
+
+    def _read(self, section: str, key: str, kind: type) -> Any:
+        value = self._values[section, key]
+        assert isinstance(value, kind), f"{section}.{key} is not a {kind.__name__}"
+        return value
+
+    def text(self, section: str, key: str) -> str:
+        """A text option."""
+        result: str = self._read(section, key, str)
+        return result
+
+    def number(self, section: str, key: str) -> int:
+        """A number option."""
+        result: int = self._read(section, key, int)
+        return result
+
+    def flag(self, section: str, key: str) -> bool:
+        """A true/false option."""
+        result: bool = self._read(section, key, bool)
+        return result
+
+    def texts(self, section: str, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        result: tuple[str, ...] = self._read(section, key, tuple)
+        return result
+
+
+def toml_value(value: Value) -> str:
+    """Spell a value in TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def default_text(changes: Mapping[tuple[str, str], Value] | None = None) -> str:
+    """The file that `init` writes: every option, its comment, its default or the given change."""
+    changes = changes or {}
+    lines = ["# EUB Chain node. Every option stands here with its default; the environment variable"]
+    lines.append("# EUBCHAIN_SECTION_KEY (EUBCHAIN_RPC_LISTEN, …) overrides one.")
+    for section, options in _BY_SECTION.items():
+        lines += ["", f"[{section}]"]
+        for option in options.values():
+            value = changes.get((section, option.key), option.default)
+            lines += [f"# {option.comment}", f"{option.key} = {toml_value(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _refuse(path: str, text: str, word: str, why: str, line: int | None = None) -> Fault:
+    lines = text.splitlines() or [""]
+    if line is None:
+        line = next((i for i, content in enumerate(lines, 1) if content.strip().startswith(word)), 1)
+    content = lines[min(line, len(lines)) - 1]
+    caret = " " * max(content.find(word), 0) + "^"
+    return Fault(CONFIG_INVALID, path=path, line=line, why=why, shown=f"  {content}\n  {caret}")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'; did you mean X?' when something is near."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def parse_config(
+    text: str, path: str = "config.toml", environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read a configuration; raise `Fault(CONFIG_INVALID)` with line and caret."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        line = int(message.split("line ")[1].split(",")[0]) if "line " in message else len(text.splitlines())
+        raise _refuse(path, text, "", f"this is not TOML: {message}", line) from None
+    values: dict[tuple[str, str], Value] = {}
+    for section, content in document.items():
+        if section not in _BY_SECTION or not isinstance(content, dict):
+            why = f"there is no section {section}{nearest(section, list(_BY_SECTION))}"
+            raise _refuse(path, text, section if not isinstance(content, dict) else f"[{section}", why)
+        for key, value in content.items():
+            option = _BY_SECTION[section].get(key)
+            if option is None:
+                why = f"[{section}] has no option {key}{nearest(key, list(_BY_SECTION[section]))}"
+                raise _refuse(path, text, key, why)
+            values[section, key] = _typed(option, value, path, text)
+    for (section, key), value in _overrides(os.environ if environment is None else environment).items():
+        values[section, key] = value
+    return Config(values)
+
+
+def _typed(option: Option, value: Any, path: str, text: str) -> Value:
+    wanted = type(option.default)
+    if wanted is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if type(value) is wanted and (wanted is not int or value >= 0):
+        result: Value = value
+        return result
+    kind = {
+        str: "a text in quotes",
+        int: "a number, 0 or more",
+        bool: "true or false",
+        tuple: "a list of texts",
+    }
+    raise _refuse(path, text, option.key, f"{option.section}.{option.key} must be {kind[wanted]}")
+
+
+def _overrides(environment: Mapping[str, str]) -> dict[tuple[str, str], Value]:
+    values: dict[tuple[str, str], Value] = {}
+    known = {f"EUBCHAIN_{o.section}_{o.key}".upper(): o for o in OPTIONS}
+    for name, text in environment.items():
+        option = known.get(name)
+        if option is None:
+            continue
+        if isinstance(option.default, bool):
+            parsed: Any = {"true": True, "false": False}.get(text)
+        elif isinstance(option.default, int):
+            parsed = int(text) if text.isascii() and text.isdigit() else None
+        elif isinstance(option.default, tuple):
+            parsed = [t for t in text.split(",") if t]
+        else:
+            parsed = text
+        values[option.section, option.key] = _typed(option, parsed, f"${name}", f"{option.key} = {text}")
+    return values
+
+
+def load_config(path: Path) -> Config:
+    """Read the file of a home."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Fault(
+            CONFIG_INVALID, path=str(path), line=1, why=f"it cannot be read: {why}", shown=""
+        ) from None
+    return parse_config(text, str(path))

@@ -1,0 +1,116 @@
+"""A node's home directory: where its files lie, and the lock that lets one process use it.
+
+Here: paths, creation, the lock. Not here: what the files hold (config.py, wallet keystore, ledger).
+Keeps: key files and their directories are the owner's alone; one process per home.
+Errors: 2510 home_missing, 2511 home_in_use, 2512 home_exists, 2513 home_unreadable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from consensus.types.errors import Fault, Reason
+
+HOME_MISSING = Reason(
+    2510,
+    "home_missing",
+    "home:text what:text",
+    "{home} is not a node's home: {what} is missing.",
+    "Make one with `eubchain init --home {home}`, or name another with --home.",
+)
+HOME_IN_USE = Reason(
+    2511,
+    "home_in_use",
+    "home:text pid:count command:text",
+    "{home} is in use by process {pid} ({command}).",
+    "Stop that process first; two nodes on one home would sign twice.",
+)
+HOME_EXISTS = Reason(
+    2512,
+    "home_exists",
+    "home:text",
+    "{home} holds a node already.",
+    "Choose another --home; nothing was changed.",
+)
+HOME_UNREADABLE = Reason(
+    2513,
+    "home_unreadable",
+    "path:text why:text",
+    "{path} cannot be read: {why}.",
+    "Restore the file from a backup, or make a new home.",
+)
+
+
+class Home:
+    """Paths of one home."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config" / "config.toml"
+        self.genesis = root / "config" / "genesis.json"
+        self.validator_key = root / "config" / "validator_key.json"
+        self.node_key = root / "config" / "node_key.json"
+        self.data = root / "data"
+        self.ledger = root / "data" / "ledger"
+        self.wal = root / "data" / "wal"
+        self.guard = root / "data" / "signer_guard"
+        self.blobs = root / "data" / "blobs"
+        self.lock = root / "data" / "lock"
+        self.wallet = root / "wallet"
+        self.admin_token = root / "data" / "admin_token"
+
+    def create(self) -> None:
+        """Make the directories; refuse when a node lives here already."""
+        if self.genesis.exists():
+            raise Fault(HOME_EXISTS, home=str(self.root))
+        for directory in (self.root, self.config.parent, self.data):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """Refuse a directory that is not a home."""
+        for path in (self.config, self.genesis):
+            if not path.exists():
+                raise Fault(HOME_MISSING, home=str(self.root), what=str(path.relative_to(self.root)))
+        self.data.mkdir(mode=0o700, exist_ok=True)
+
+    def new_admin_token(self) -> str:
+        """Write a fresh token for admin calls, readable by the owner alone."""
+        token = secrets.token_urlsafe(32)
+        self.admin_token.unlink(missing_ok=True)
+        descriptor = os.open(self.admin_token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token)
+        return token
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home; raise `Fault(HOME_IN_USE)` naming the process that has it."""
+        with open(self.lock, "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                pid = int(file.read().strip() or "0")
+                raise Fault(HOME_IN_USE, home=str(self.root), pid=pid, command=_command(pid)) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def _command(pid: int) -> str:
+    try:
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode("utf-8", "replace")
+            .strip()[:80]
+        )
+    except OSError:
+        return "unknown"
