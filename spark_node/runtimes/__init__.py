@@ -1,1 +1,1 @@
-"""Where strangers' programs run: one interface (`runtime`), WebAssembly (`wasi`) and containers (`docker`)."""
+"""Where strangers' programs run: one interface (runtime), WebAssembly (wasi), containers (docker)."""
