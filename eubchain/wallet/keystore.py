@@ -145,7 +145,7 @@ class _Head(msgspec.Struct):
 
     version: int | None = None
     curve: str | None = None
-    crypto: msgspec.Raw | None = None
+    crypto: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +208,8 @@ def parse_keystore(data: bytes, file: Path | str) -> KeyFile:
     """Check the JSON of a key file; raises `Fault` 3015 (damaged) or 3016 (another program's)."""
     try:
         head = msgspec.json.decode(data, type=_Head)
+    except msgspec.ValidationError:
+        raise Fault(KEY_FILE_FOREIGN, file=str(file), what="JSON of another kind") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Fault(KEY_FILE_DAMAGED, file=str(file), why="it is not whole JSON") from None
     if head.crypto is None:

@@ -106,8 +106,8 @@ class Words:
     language: str = "english"
 
     def sentence(self) -> str:
-        """The words as a person writes them down."""
-        return word_list(self.language).to_mnemonic(self.entropy)
+        """The words as a person writes them down, composed (NFC) so that terminals show them well."""
+        return unicodedata.normalize("NFC", word_list(self.language).to_mnemonic(self.entropy))
 
     def seed(self, passphrase: str = "") -> bytes:
         """The 64-byte seed of BIP-39. The wallet itself uses no passphrase."""
@@ -165,7 +165,9 @@ def _unknown_word(words: list[str], language: str) -> Fault:
     begins = [known for known in positions if known.startswith(word)]
     near = begins if len(begins) == 1 else difflib.get_close_matches(word, positions, 1)
     suggestion = f"the nearest is '{near[0]}'" if near else "no word of that list is near it"
-    return Fault(WORD_UNKNOWN, position=at, word=word[:40], language=language, suggestion=suggestion)
+    facts = {"word": word[:40], "language": language, "suggestion": suggestion}
+    composed = {name: unicodedata.normalize("NFC", text) for name, text in facts.items()}
+    return Fault(WORD_UNKNOWN, position=at, **composed)
 
 
 def _entropy(indices: list[int]) -> bytes | None:
