@@ -49,12 +49,12 @@ def main() -> None:
     try:
         reply = Done(perform(request))
     except Fault as fault:
-        reply = Failed(fault.reason.code, tuple(fault.facts.items()))
+        reply = Failed.of(fault)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         target = os.fsdecode(request.target)
-        fault = Fault(DISK_REFUSES, path=str(error.filename or target)[-120:], why=why.lower())
-        reply = Failed(fault.reason.code, tuple(fault.facts.items()))
+        shown = str(error.filename or target)[-120:]
+        reply = Failed.of(Fault(DISK_REFUSES, path=shown, why=why.lower()))
     sys.stdout.buffer.write(encode(reply))
 
 

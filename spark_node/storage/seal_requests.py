@@ -9,7 +9,7 @@ Errors: 3412 does_not_open, 3415 ciphertext_differs, 3416 disk_refuses.
 from __future__ import annotations
 
 from consensus.types.codec import Codec, Hash32, Record, Uint
-from consensus.types.errors import Reason
+from consensus.types.errors import Fault, Reason
 from spark_node.storage.packing import Content, PackingLimits
 
 DOES_NOT_OPEN = Reason(
@@ -93,10 +93,27 @@ class Done(Record, tag=0):
 
 
 class Failed(Record, tag=1):
-    """The child's `Fault`: the code of its reason, and its facts."""
+    """The child's `Fault`: the code of its reason, and its facts by their type."""
 
     code: Uint
-    facts: tuple[tuple[str, int | bytes | str], ...]
+    numbers: dict[str, Uint]
+    texts: dict[str, str]
+    raws: dict[str, bytes]
+
+    @staticmethod
+    def of(fault: Fault) -> Failed:
+        """Take a fault apart."""
+        facts = fault.facts.items()
+        return Failed(
+            fault.reason.code,
+            {name: value for name, value in facts if isinstance(value, int)},
+            {name: value for name, value in facts if isinstance(value, str)},
+            {name: value for name, value in facts if isinstance(value, bytes)},
+        )
+
+    def fault(self) -> Fault:
+        """Put it together again."""
+        return Fault(Reason.registry[self.code], **self.numbers, **self.texts, **self.raws)
 
 
 Request = SealFile | OpenFile | SealDirectory | OpenDirectory

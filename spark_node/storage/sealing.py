@@ -171,7 +171,7 @@ async def _ask_child(request: Request) -> Sealed:
         raise Fault(SEALING_STOPPED, status=_status_text(done.returncode))
     reply = REPLY.decode(done.stdout)
     if isinstance(reply, Failed):
-        raise Fault(Reason.registry[reply.code], **dict(reply.facts))
+        raise reply.fault()
     return reply.sealed
 
 
