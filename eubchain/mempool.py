@@ -1,0 +1,335 @@
+"""The mempool: transactions that wait for a block, in bounds and in the order a block takes them.
+
+Here: admission, replacement, eviction, the order for building, what leaves after a block.
+Not here: signatures (checked before admission, once per node: eubchain/node/workers.py), execution.
+Keeps: one transaction per sender and nonce; never more than its counts and bytes; what evicts pays
+more than what it evicts; nothing here decides validity, so a wrong guess costs a skipped candidate.
+Errors: 2200–2209.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from consensus.types.errors import Reason, Rejected
+from consensus.types.transaction import Candidate
+
+NONCE_WINDOW = 64
+"""How far ahead of the account's nonce a transaction may wait."""
+REPLACEMENT_PERCENT = 110
+"""What a replacement must offer of the price and tip that it replaces."""
+SEEN_MAX = 200_000
+"""Identities remembered after they left, so that gossip cannot bring them back to be checked again."""
+EVIDENCE_MAX = 64
+
+NONCE_USED = Reason(
+    2200,
+    "nonce_used",
+    "sender:address nonce:count next:count",
+    "{sender} has used nonce {nonce} already; its next is {next}.",
+    "If this is a payment sent before, it was included: see `eubchain wallet history`.",
+)
+NONCE_TOO_FAR = Reason(
+    2201,
+    "nonce_too_far",
+    "sender:address nonce:count next:count",
+    "Nonce {nonce} of {sender} is too far ahead; the next is {next}.",
+    "Send the transactions in between first.",
+)
+REPLACEMENT_TOO_CHEAP = Reason(
+    2202,
+    "replacement_too_cheap",
+    "sender:address nonce:count need:count",
+    "{sender} has a transaction with nonce {nonce} waiting; replacing it needs a price of {need} or more.",
+    "Raise the maximum price and the tip by a tenth, or wait for the first to be included.",
+)
+MEMPOOL_FULL = Reason(
+    2203,
+    "mempool_full",
+    "need:count",
+    "The node's queue is full; a transaction needs a price above {need} to enter.",
+    "Raise the maximum price, or try again in a few blocks.",
+)
+SENDER_FULL = Reason(
+    2204,
+    "sender_full",
+    "sender:address limit:count",
+    "{sender} has {limit} transactions waiting, the most for one account.",
+    "Wait until some are included.",
+)
+EXPIRED = Reason(
+    2205,
+    "expired",
+    "valid_until:height height:height",
+    "The transaction was valid until height {valid_until}; the next block is {height}.",
+    "It was not included and nothing was spent: it is safe to sign and send it again.",
+)
+VALID_TOO_LONG = Reason(
+    2206,
+    "valid_too_long",
+    "valid_until:height most:height",
+    "valid_until {valid_until} lies too far ahead; {most} is the most now.",
+    "Choose a nearer height.",
+)
+UNDERPRICED = Reason(
+    2207,
+    "underpriced",
+    "price:count least:count",
+    "The maximum price {price} is below {least}, the least on this network.",
+    "Raise the maximum price; `tx_estimateFee` says what blocks take now.",
+)
+PENDING_EXCEEDS_BALANCE = Reason(
+    2208,
+    "pending_exceeds_balance",
+    "sender:address have:eubc need:eubc",
+    "{sender} has {have}; this and what already waits may cost {need}.",
+    "Wait for the waiting ones, or send less.",
+)
+
+
+class Limits(NamedTuple):
+    """How much may wait."""
+
+    count_max: int = 50_000
+    bytes_max: int = 64 * 2**20
+    per_sender_max: int = 64
+
+
+class Sender(NamedTuple):
+    """What admission needs to know of an account."""
+
+    nonce: int
+    spendable: int
+
+
+class Entry(NamedTuple):
+    """A waiting transaction."""
+
+    candidate: Candidate[Any]
+    cost_max: int
+    """Grains it can cost at most: its fee and what it moves out."""
+    order: int
+    """Arrival, which breaks ties of price."""
+
+
+class Pricing(NamedTuple):
+    """What the rules say about a transaction's cost, injected so that this room knows no rules."""
+
+    cost_max: Callable[[Candidate[Any]], int]
+    is_lane_type: Callable[[Candidate[Any]], bool]
+    is_evidence: Callable[[Candidate[Any]], bool]
+
+
+class Mempool:
+    """The waiting transactions of one node."""
+
+    def __init__(self, pricing: Pricing, min_price: int, max_ttl: int, limits: Limits | None = None) -> None:
+        self._pricing = pricing
+        self._min_price = min_price
+        self._max_ttl = max_ttl
+        self._limits = limits or Limits()
+        self._queues: dict[bytes, dict[int, Entry]] = {}
+        self._by_txid: dict[bytes, Entry] = {}
+        self._by_wtxid: dict[bytes, Entry] = {}
+        self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._cheapest: list[tuple[int, int, bytes]] = []
+        self._order = 0
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_txid)
+
+    def get(self, txid: bytes) -> Candidate[Any] | None:
+        """The waiting transaction with this txid."""
+        entry = self._by_txid.get(txid)
+        return entry.candidate if entry else None
+
+    def by_wtxid(self, wtxid: bytes) -> Candidate[Any] | None:
+        """The waiting transaction with exactly these bytes."""
+        entry = self._by_wtxid.get(wtxid)
+        return entry.candidate if entry else self._evidence.get(wtxid)
+
+    def knows(self, wtxid: bytes) -> bool:
+        """Whether these bytes wait here or were here lately; gossip asks before it checks a signature."""
+        return wtxid in self._by_wtxid or wtxid in self._seen or wtxid in self._evidence
+
+    def pending_nonce(self, sender: bytes, nonce: int) -> int:
+        """The nonce after the account's waiting run that starts at `nonce`."""
+        queue = self._queues.get(sender, {})
+        while nonce in queue:
+            nonce += 1
+        return nonce
+
+    def of_sender(self, sender: bytes) -> list[Candidate[Any]]:
+        """An account's waiting transactions by nonce."""
+        queue = self._queues.get(sender, {})
+        return [queue[nonce].candidate for nonce in sorted(queue)]
+
+    def add(self, candidate: Candidate[Any], sender: Sender, next_height: int) -> bool:
+        """Take a transaction whose signature verified; False when it waits already; raise `Rejected`."""
+        if candidate.txid in self._by_txid:
+            return False
+        if self._pricing.is_evidence(candidate):
+            return self._add_evidence(candidate)
+        self._check(candidate, sender, next_height)
+        body = candidate.transaction.body
+        queue = self._queues.get(body.sender, {})
+        replaced = queue.get(body.nonce)
+        if replaced is not None:
+            self._check_replacement(candidate, replaced)
+        elif len(queue) >= self._limits.per_sender_max:
+            raise Rejected(SENDER_FULL, sender=body.sender, limit=self._limits.per_sender_max)
+        cost = self._pricing.cost_max(candidate)
+        waiting = sum(e.cost_max for e in queue.values()) - (replaced.cost_max if replaced else 0)
+        if waiting + cost > sender.spendable:
+            raise Rejected(
+                PENDING_EXCEEDS_BALANCE, sender=body.sender, have=sender.spendable, need=waiting + cost
+            )
+        if replaced is not None:
+            self._remove(replaced)
+        self._make_room(candidate)
+        self._insert(Entry(candidate, cost, self._order))
+        return True
+
+    def _check(self, candidate: Candidate[Any], sender: Sender, next_height: int) -> None:
+        body = candidate.transaction.body
+        if body.nonce < sender.nonce:
+            raise Rejected(NONCE_USED, sender=body.sender, nonce=body.nonce, next=sender.nonce)
+        if body.nonce >= sender.nonce + NONCE_WINDOW:
+            raise Rejected(NONCE_TOO_FAR, sender=body.sender, nonce=body.nonce, next=sender.nonce)
+        if body.valid_until < next_height:
+            raise Rejected(EXPIRED, valid_until=body.valid_until, height=next_height)
+        if body.valid_until > next_height + self._max_ttl:
+            raise Rejected(VALID_TOO_LONG, valid_until=body.valid_until, most=next_height + self._max_ttl)
+        if body.max_price < self._min_price:
+            raise Rejected(UNDERPRICED, price=body.max_price, least=self._min_price)
+
+    def _check_replacement(self, candidate: Candidate[Any], old: Entry) -> None:
+        new, before = candidate.transaction.body, old.candidate.transaction.body
+        need = -(-before.max_price * REPLACEMENT_PERCENT // 100)
+        tip = -(-before.tip * REPLACEMENT_PERCENT // 100)
+        if new.max_price < need or new.tip < tip:
+            raise Rejected(REPLACEMENT_TOO_CHEAP, sender=new.sender, nonce=new.nonce, need=need)
+
+    def _add_evidence(self, candidate: Candidate[Any]) -> bool:
+        if candidate.wtxid in self._evidence or len(self._evidence) >= EVIDENCE_MAX:
+            return False
+        offender = candidate.transaction.body.payload.key
+        if any(c.transaction.body.payload.key == offender for c in self._evidence.values()):
+            return False
+        self._evidence[candidate.wtxid] = candidate
+        return True
+
+    def _make_room(self, candidate: Candidate[Any]) -> None:
+        """Evict the cheapest, never for something that pays no more."""
+        size = len(candidate.raw)
+        price = candidate.transaction.body.max_price
+        while len(self._by_txid) >= self._limits.count_max or self.bytes + size > self._limits.bytes_max:
+            cheapest = self._pop_cheapest()
+            if cheapest.candidate.transaction.body.max_price >= price:
+                self._push_cheapest(cheapest)
+                raise Rejected(MEMPOOL_FULL, need=cheapest.candidate.transaction.body.max_price)
+            self._remove(cheapest)
+
+    def _push_cheapest(self, entry: Entry) -> None:
+        body = entry.candidate.transaction.body
+        heapq.heappush(self._cheapest, (body.max_price, -entry.order, entry.candidate.txid))
+
+    def _pop_cheapest(self) -> Entry:
+        while True:
+            _, order, txid = heapq.heappop(self._cheapest)
+            entry = self._by_txid.get(txid)
+            if entry is not None and entry.order == -order:
+                return entry
+
+    def _insert(self, entry: Entry) -> None:
+        body = entry.candidate.transaction.body
+        self._queues.setdefault(body.sender, {})[body.nonce] = entry
+        self._by_txid[entry.candidate.txid] = entry
+        self._by_wtxid[entry.candidate.wtxid] = entry
+        self.bytes += len(entry.candidate.raw)
+        self._order += 1
+        self._push_cheapest(entry)
+        if len(self._cheapest) > 4 * self._limits.count_max:
+            # Entries that left stay in the heap until met; rebuilding now and then bounds it.
+            self._cheapest = []
+            for kept in self._by_txid.values():
+                self._push_cheapest(kept)
+
+    def _remove(self, entry: Entry) -> None:
+        candidate = entry.candidate
+        body = candidate.transaction.body
+        queue = self._queues[body.sender]
+        del queue[body.nonce]
+        if not queue:
+            del self._queues[body.sender]
+        del self._by_txid[candidate.txid]
+        del self._by_wtxid[candidate.wtxid]
+        self.bytes -= len(candidate.raw)
+        self._seen[candidate.wtxid] = None
+        if len(self._seen) > SEEN_MAX:
+            self._seen.popitem(last=False)
+
+    def drop(self, txid: bytes) -> None:
+        """Forget one transaction."""
+        entry = self._by_txid.get(txid)
+        if entry is not None:
+            self._remove(entry)
+
+    def for_block(self, base_price: int, nonce_of: Callable[[bytes], int]) -> Iterator[Candidate[Any]]:
+        """Waiting transactions in the order a block takes them.
+
+        Evidence first, then what may use the lane, then by the tip that the proposer would get;
+        each sender's in nonce order. The caller stops when the block is full.
+        """
+        yield from list(self._evidence.values())
+        heads: list[tuple[int, int, int, bytes, int]] = []
+
+        def push(sender: bytes, nonce: int) -> None:
+            entry = self._queues.get(sender, {}).get(nonce)
+            if entry is None:
+                return
+            body = entry.candidate.transaction.body
+            lane = self._pricing.is_lane_type(entry.candidate)
+            tip = min(body.tip, body.max_price - base_price)
+            if tip >= 0 or lane:
+                heapq.heappush(heads, (0 if lane else 1, -tip, entry.order, sender, nonce))
+
+        for sender in list(self._queues):
+            push(sender, nonce_of(sender))
+        while heads:
+            _, _, _, sender, nonce = heapq.heappop(heads)
+            entry = self._queues.get(sender, {}).get(nonce)
+            if entry is not None:
+                yield entry.candidate
+                push(sender, nonce + 1)
+
+    def after_block(
+        self, included: Iterable[Candidate[Any]], height: int, nonce_of: Callable[[bytes], int]
+    ) -> list[Candidate[Any]]:
+        """Forget what a block included or made impossible; return what expired, to tell its watchers."""
+        touched: dict[bytes, None] = {}
+        for candidate in included:
+            self._evidence.pop(candidate.wtxid, None)
+            touched[candidate.transaction.body.sender] = None
+            self.drop(candidate.txid)
+        for sender in touched:
+            nonce = nonce_of(sender)
+            for stale in [e for n, e in self._queues.get(sender, {}).items() if n < nonce]:
+                self._remove(stale)
+        expired = [e for e in self._by_txid.values() if e.candidate.transaction.body.valid_until <= height]
+        for entry in expired:
+            self._remove(entry)
+        return [entry.candidate for entry in expired]
+
+    def place(self, txid: bytes) -> int | None:
+        """How many waiting transactions pay a higher tip or came earlier at the same one."""
+        entry = self._by_txid.get(txid)
+        if entry is None:
+            return None
+        mine = (-entry.candidate.transaction.body.tip, entry.order)
+        return sum(1 for e in self._by_txid.values() if (-e.candidate.transaction.body.tip, e.order) < mine)
