@@ -1,8 +1,8 @@
 """The chain's randomness: a hash chain per validator, the beacon they feed, and draws from it.
 
 Here: `RevealChain`, the check of a reveal, the beacon of a height, weighted draws under it.
-Not here: a draw's point (types/draws.py), who proposes (validators.py), what is drawn for a task (vm/task), the file in which a node
-keeps the checkpoints of a long chain (eubchain/node).
+Not here: a draw's point (types/draws.py), who proposes (validators.py), what is drawn for a task
+(vm/task), the file in which a node keeps the checkpoints of a long chain (eubchain/node).
 Keeps: a reveal is the preimage of its validator's commitment, so a proposer can withhold it but not
 choose it; a chain's position is found by walking to the commitment that the chain holds, never
 remembered, so that a restore from words loses nothing. A secret appears in no repr and no exception.
