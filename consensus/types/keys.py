@@ -1,7 +1,7 @@
 """BIP-340 keys: accounts and validators sign 32-byte hashes with them.
 
-Here: `SecretKey`, `verify`. Not here: derivation from words and encryption (eubchain/wallet), batches in
-worker processes (eubchain/node/workers.py).
+Here: `SecretKey`, `verify`, `is_public_key`. Not here: derivation from words and encryption
+(eubchain/wallet), batches in worker processes (eubchain/node/workers.py).
 Keeps: a secret never appears in a repr, a message or an exception.
 """
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 from coincurve import PrivateKey, PublicKeyXOnly
 
 SECRET_BYTES = 32
+KEY_BYTES = 32
+MESSAGE_BYTES = 32
+"""Only hashes are signed."""
 
 
 class SecretKey:
@@ -38,9 +41,23 @@ class SecretKey:
         return f"SecretKey(public={self.public.hex()})"
 
 
+def is_public_key(key: bytes) -> bool:
+    """Whether `key` is 32 bytes and the x coordinate of a point of the curve."""
+    # coincurve reads 32 bytes from wherever it is pointed, so no other length may reach it.
+    if len(key) != KEY_BYTES:
+        return False
+    try:
+        PublicKeyXOnly(key)
+    except ValueError:
+        return False
+    return True
+
+
 def verify(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` (64 bytes) is `key`'s (32 bytes) over `message` (32 bytes)."""
+    if len(key) != KEY_BYTES or len(message) != MESSAGE_BYTES:
+        return False
     try:
         return PublicKeyXOnly(key).verify(signature, message)
-    except ValueError:  # not a point of the curve, or a wrong length
+    except ValueError:  # not a point of the curve, or a signature of another length
         return False

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from coincurve import PublicKeyXOnly
 
 from consensus.types.address import PREFIXES, key_address, multisig_address
 from consensus.types.errors import Fault, Reason
-from consensus.types.keys import SECRET_BYTES, SecretKey
+from consensus.types.keys import SECRET_BYTES, SecretKey, is_public_key
 from eubchain.wallet.keystore import (
     KEY_FILE_DAMAGED,
     WORK,
@@ -314,17 +313,9 @@ def multisig(name: str, threshold: int, keys: Sequence[bytes]) -> MultisigAccoun
     if len(set(ordered)) != len(ordered):
         raise Fault(MULTISIG_MALFORMED, why="a key occurs twice")
     for key in ordered:
-        if not _is_public_key(key):
+        if not is_public_key(key):
             raise Fault(MULTISIG_MALFORMED, why=f"{key.hex()[:64]} is not a public key")
     return MultisigAccount(name, threshold, ordered)
-
-
-def _is_public_key(key: bytes) -> bool:
-    try:
-        PublicKeyXOnly(key)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_multisig(name: str, file: Path) -> MultisigAccount:
