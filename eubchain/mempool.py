@@ -4,7 +4,7 @@ Here: admission, replacement, eviction, the order for building, what leaves afte
 Not here: signatures (checked before admission, once per node: eubchain/node/workers.py), execution.
 Keeps: one transaction per sender and nonce; never more than its counts and bytes; what evicts pays
 more than what it evicts; nothing here decides validity, so a wrong guess costs a skipped candidate.
-Errors: 2200–2209.
+Errors: 2200–2204, 2208; 1011–1013 as blocks refuse them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from consensus.types.errors import Reason, Rejected
 from consensus.types.transaction import Candidate
+from vm.inclusion import EXPIRED, LIFETIME_TOO_LONG, PRICE_TOO_LOW
 
 NONCE_WINDOW = 64
 """How far ahead of the account's nonce a transaction may wait."""
@@ -59,27 +60,6 @@ SENDER_FULL = Reason(
     "sender:address limit:count",
     "{sender} has {limit} transactions waiting, the most for one account.",
     "Wait until some are included.",
-)
-EXPIRED = Reason(
-    2205,
-    "expired",
-    "valid_until:height height:height",
-    "The transaction was valid until height {valid_until}; the next block is {height}.",
-    "It was not included and nothing was spent: it is safe to sign and send it again.",
-)
-VALID_TOO_LONG = Reason(
-    2206,
-    "valid_too_long",
-    "valid_until:height most:height",
-    "valid_until {valid_until} lies too far ahead; {most} is the most now.",
-    "Choose a nearer height.",
-)
-UNDERPRICED = Reason(
-    2207,
-    "underpriced",
-    "price:count least:count",
-    "The maximum price {price} is below {least}, the least on this network.",
-    "Raise the maximum price; `tx_estimateFee` says what blocks take now.",
 )
 PENDING_EXCEEDS_BALANCE = Reason(
     2208,
@@ -137,6 +117,8 @@ class Mempool:
         self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._cheapest: list[tuple[int, int, bytes]] = []
+        self._until: dict[int, set[bytes]] = {}
+        """txids by the last height that may include them, so that expiry looks at one set a block."""
         self._order = 0
         self.bytes = 0
 
@@ -204,9 +186,11 @@ class Mempool:
         if body.valid_until < next_height:
             raise Rejected(EXPIRED, valid_until=body.valid_until, height=next_height)
         if body.valid_until > next_height + self._max_ttl:
-            raise Rejected(VALID_TOO_LONG, valid_until=body.valid_until, most=next_height + self._max_ttl)
+            raise Rejected(
+                LIFETIME_TOO_LONG, valid_until=body.valid_until, latest=next_height + self._max_ttl
+            )
         if body.max_price < self._min_price:
-            raise Rejected(UNDERPRICED, price=body.max_price, least=self._min_price)
+            raise Rejected(PRICE_TOO_LOW, max_price=body.max_price, price=self._min_price)
 
     def _check_replacement(self, candidate: Candidate[Any], old: Entry) -> None:
         new, before = candidate.transaction.body, old.candidate.transaction.body
@@ -251,6 +235,7 @@ class Mempool:
         self._queues.setdefault(body.sender, {})[body.nonce] = entry
         self._by_txid[entry.candidate.txid] = entry
         self._by_wtxid[entry.candidate.wtxid] = entry
+        self._until.setdefault(body.valid_until, set()).add(entry.candidate.txid)
         self.bytes += len(entry.candidate.raw)
         self._order += 1
         self._push_cheapest(entry)
@@ -269,6 +254,10 @@ class Mempool:
             del self._queues[body.sender]
         del self._by_txid[candidate.txid]
         del self._by_wtxid[candidate.wtxid]
+        alike = self._until[body.valid_until]
+        alike.discard(candidate.txid)
+        if not alike:
+            del self._until[body.valid_until]
         self.bytes -= len(candidate.raw)
         self._seen[candidate.wtxid] = None
         if len(self._seen) > SEEN_MAX:
@@ -321,7 +310,11 @@ class Mempool:
             nonce = nonce_of(sender)
             for stale in [e for n, e in self._queues.get(sender, {}).items() if n < nonce]:
                 self._remove(stale)
-        expired = [e for e in self._by_txid.values() if e.candidate.transaction.body.valid_until <= height]
+        expired = [
+            self._by_txid[txid]
+            for until in sorted(u for u in self._until if u <= height)
+            for txid in sorted(self._until[until])
+        ]
         for entry in expired:
             self._remove(entry)
         return [entry.candidate for entry in expired]

@@ -1,0 +1,201 @@
+"""Executing blocks: building one, checking one, committing one to the ledger.
+
+Here: the one place where rules, state tree and ledger meet; work in slices, so that votes are never
+delayed by a block; the rows of the optional indexes.
+Not here: what a block does (vm/transition.py), deciding on one (consensus/agreement), the WAL.
+Keeps: an `Executed` is only a cache by block id: after a crash or an eviction the block is executed
+again; the ledger's tree advances only after its batch is durable.
+Errors: 2540 other_roots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+import trio
+
+from consensus.types.block import Block, Commit, Header, block_id, commit_hash, txs_root
+from consensus.types.errors import Reason
+from consensus.types.receipt import EventKind, Receipt, receipts_root
+from consensus.types.transaction import Candidate
+from consensus.types.tree import TreeUpdate, hash_writes, update_steps
+from consensus.validators import validators_hash
+from eubchain.ledger.layout import IndexRows
+from eubchain.ledger.ledger import Ledger, NewBlock
+from vm import head as heads
+from vm.inclusion import Broken
+from vm.rules import Rules
+from vm.transition import BlockInvalid, Outcome, apply_in_slices
+
+log = structlog.get_logger("execution")
+T = TypeVar("T")
+
+OTHER_ROOTS = Reason(
+    2540,
+    "other_roots",
+    "what:text theirs:hash ours:hash",
+    "The block states the {what} {theirs}; executing it gives {ours}.",
+    "The proposer is faulty, or one of the two runs other rules: compare the versions.",
+)
+
+
+class Executed(NamedTuple):
+    """A block with all that committing it needs."""
+
+    block: Block
+    block_id: bytes
+    outcome: Outcome
+    update: TreeUpdate
+
+
+async def in_slices(steps: Generator[None, None, T]) -> T:
+    """Run stepwise work on the loop, letting everything else run between two steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await trio.lowlevel.checkpoint()
+
+
+class Execution:
+    """Execution on one ledger; one block is built or checked at a time."""
+
+    def __init__(self, ledger: Ledger, rules: Rules, *, with_index: bool) -> None:
+        self.ledger = ledger
+        self.rules = rules
+        self._with_index = with_index
+
+    async def build(
+        self,
+        header: Header,
+        last_commit: Commit | None,
+        candidates: Iterable[Candidate[Any]],
+        enough: Callable[[], bool],
+    ) -> Executed:
+        """Fill the rest of a header that names version, height, round, time, parent, proposer, reveal.
+
+        What validation would refuse is left out; candidates that met a bug of ours are logged.
+        """
+        running = apply_in_slices(
+            self.ledger, self.rules, header, last_commit, candidates, strict=False, enough=enough
+        )
+        outcome = await in_slices(running)
+        for skipped in outcome.skipped:
+            if isinstance(skipped.cause, Broken):
+                log.error("a transaction met a bug and is dropped", wtxid=skipped.candidate.wtxid.hex())
+        update = await self._update(outcome.writes)
+        current = heads.validators_at(heads.view(self.ledger, self.rules), header.height)
+        assert current, "a height has validators"
+        complete = Header(
+            header.version,
+            header.height,
+            header.round,
+            header.time_ms,
+            header.parent,
+            header.proposer,
+            commit_hash(last_commit),
+            txs_root([c.wtxid for c in outcome.included]),
+            update.root,
+            receipts_root(list(outcome.receipts)),
+            validators_hash(current),
+            outcome.next_validators_hash,
+            header.reveal,
+        )
+        block = Block(complete, tuple(c.raw for c in outcome.included), last_commit)
+        return Executed(block, block_id(self.rules.genesis, complete), outcome, update)
+
+    async def execute(self, block: Block, candidates: list[Candidate[Any]]) -> Executed:
+        """Apply a block whose header and signatures hold; raise `BlockInvalid` when roots differ.
+
+        `Broken` passes through: whoever asks knows whether the block is proposed or decided.
+        """
+        header = block.header
+        running = apply_in_slices(self.ledger, self.rules, header, block.last_commit, candidates, strict=True)
+        outcome = await in_slices(running)
+        update = await self._update(outcome.writes)
+        found = (
+            ("state root", header.state_root, update.root),
+            ("receipts root", header.receipts_root, receipts_root(list(outcome.receipts))),
+            ("next validators hash", header.next_validators_hash, outcome.next_validators_hash),
+        )
+        for what, theirs, ours in found:
+            if theirs != ours:
+                raise BlockInvalid(OTHER_ROOTS, what=what, theirs=theirs, ours=ours)
+        return Executed(block, block_id(self.rules.genesis, header), outcome, update)
+
+    async def _update(self, writes: Mapping[bytes, bytes | None]) -> TreeUpdate:
+        hashed = await in_slices(hash_writes(writes, self.ledger.hash_of_key))
+        return await in_slices(update_steps(self.ledger.tree, hashed))
+
+    async def commit(self, executed: Executed, commit: Commit | None) -> None:
+        """Make a decided block durable (F5) and advance; on return its effects may leave the node."""
+        rows = index_rows(executed.outcome) if self._with_index else named_rows(executed.outcome)
+        new = NewBlock(
+            executed.block,
+            executed.block_id,
+            commit,
+            executed.outcome.receipts,
+            executed.outcome.writes,
+            executed.update,
+            rows,
+        )
+        prepared = await in_slices(self.ledger.build_steps(new))
+        # Not abandoned on cancel: a batch is written whole before anything else happens.
+        await trio.to_thread.run_sync(self.ledger.write_batch, prepared)
+        self.ledger.advance(prepared)
+
+    def last_commit(self) -> Commit | None:
+        """The commit for the head, which the next block carries; None at height 0."""
+        return self.ledger.commit(self.ledger.height) if self.ledger.height else None
+
+    def parent_id(self) -> bytes:
+        """The block id that the next block names as its parent: the genesis hash at height 1."""
+        return self.ledger.meta.block_id
+
+    def parent_time_ms(self) -> int:
+        """The time of the head, or the genesis time."""
+        return heads.head(heads.view(self.ledger, self.rules)).time_ms
+
+
+def tasks_of(receipt: Receipt) -> tuple[bytes, ...]:
+    """The tasks that a receipt's events name, each once."""
+    found: dict[bytes, None] = {}
+    for event in receipt.events:
+        kind = EventKind.registry[event.code]
+        if kind.name.startswith("task_") and kind.facts[0][0] == "task":
+            task = event.facts[0]
+            assert isinstance(task, bytes), "a task is named by its txid"
+            found[task] = None
+    return tuple(found)
+
+
+def named_rows(outcome: Outcome) -> IndexRows:
+    """The rows that state records need: transactions that live records name by wtxid."""
+    return IndexRows(wtxids=_named(outcome))
+
+
+def _named(outcome: Outcome) -> tuple[tuple[bytes, int], ...]:
+    return tuple(
+        (candidate.wtxid, position)
+        for position, candidate in enumerate(outcome.included)
+        if outcome.receipts[position].events
+    )
+
+
+def index_rows(outcome: Outcome) -> IndexRows:
+    """All rows: by txid, by account, by task."""
+    accounts = tuple(
+        (address, position) for position, touched in enumerate(outcome.touched) for address in touched
+    )
+    tasks = tuple(
+        (task, position)
+        for position, receipt in enumerate(outcome.receipts)
+        if receipt.events
+        for task in tasks_of(receipt)
+    )
+    txids = tuple(candidate.txid for candidate in outcome.included)
+    return IndexRows(txids, _named(outcome), accounts, tasks)
