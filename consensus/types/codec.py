@@ -12,7 +12,8 @@ Errors: 1001 malformed, 1002 oversized.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -88,31 +89,36 @@ class Codec(Generic[R]):
         try:
             value: R = self._decoder.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise Rejected(MALFORMED, what=self._explain(error)) from None
+            raise Rejected(MALFORMED, what=self._explain(error, data)) from None
         if _encoder.encode(value) != data:
             raise Rejected(MALFORMED, what="an integer, text or array is not in its shortest form")
         return value
 
-    def _explain(self, error: BaseException) -> str:
+    def _explain(self, error: BaseException, data: bytes) -> str:
         if isinstance(error, RecursionError):
             return "arrays nest too deeply"
         text = str(error)
         match = re.search(r" - at `\$(.*)`$", text)
         if match is None:
             return text.replace("`", "")
-        path = field_path(self._schema, [int(i) for i in re.findall(r"\[(\d+)\]", match[1])])
+        try:
+            content = msgspec.msgpack.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            content = None  # then positions stand where the names of a union's member would
+        path = field_path(self._schema, [int(i) for i in re.findall(r"\[(\d+)\]", match[1])], content)
         return f"{path or 'the whole'}: {text[: match.start()].replace('`', '')}"
 
 
-def field_path(schema: Any, indices: list[int]) -> str:
-    """Turn the positions of a nested array into field names, as far as the schema names them."""
+def field_path(schema: Any, indices: list[int], content: Any = None) -> str:
+    """Turn the positions of a nested array into field names, as far as the schema names them.
+
+    `content` is the array decoded without a schema: its tags tell the members of a union apart.
+    """
     names: list[str] = []
     for index in indices:
+        schema = _member(schema, content)
         origin, arguments = get_origin(schema), get_args(schema)
-        if origin is Annotated:
-            schema = arguments[0]
-            origin, arguments = get_origin(schema), get_args(schema)
-        record = origin if isinstance(origin, type) and issubclass(origin, Record) else schema
+        record = schema if origin is None else origin
         if isinstance(record, type) and issubclass(record, Record):
             tagged = record.__struct_config__.tag is not None
             position = index - 1 if tagged else index
@@ -121,9 +127,30 @@ def field_path(schema: Any, indices: list[int]) -> str:
                 names.append("type" if position < 0 else str(index))
                 break
             names.append(fields[position])
-            hint = get_type_hints(record, include_extras=True)[fields[position]]
-            schema = arguments[0] if isinstance(hint, TypeVar) and arguments else hint
+            schema = get_type_hints(record, include_extras=True)[fields[position]]
+            if isinstance(schema, TypeVar):
+                schema = arguments[0] if arguments else None
+            elif arguments and getattr(schema, "__parameters__", ()):
+                schema = schema[arguments]  # a generic record hands its argument down
         else:
             names.append(str(index))
-            schema = arguments[0] if origin is tuple and arguments else None
+            schema = arguments[0] if origin in (tuple, list) and arguments else None
+        content = content[index] if isinstance(content, list) and index < len(content) else None
     return ".".join(names)
+
+
+def _member(schema: Any, content: Any) -> Any:
+    """Strip annotations, and choose the member of a union that the content's tag names."""
+    while get_origin(schema) is Annotated:
+        schema = get_args(schema)[0]
+    if get_origin(schema) not in (Union, UnionType):
+        return schema
+    members = [member for member in get_args(schema) if member is not NoneType]
+    if len(members) == 1:
+        return _member(members[0], content)
+    tag = content[0] if isinstance(content, list) and content else None
+    for member in members:
+        config = getattr(member, "__struct_config__", None)
+        if tag is not None and config is not None and config.tag == tag:
+            return member
+    return None if tag is None else members[0]  # every member calls its tag `type`
