@@ -43,14 +43,6 @@ class BucketReader(Protocol):
         ...
 
 
-class NodeReader(Protocol):
-    """Where the base's inner nodes are; a dict is one."""
-
-    def get(self, position: int, /) -> bytes | None:
-        """The 16 child hashes; None when the position has no children."""
-        ...
-
-
 class TreeUpdate(NamedTuple):
     """What a block's writes do to a tree; None removes a node or bucket."""
 
@@ -139,9 +131,6 @@ class _Overlaid:
         return self._base.get(position)
 
 
-# ------------------------------------------------------------------ the root of (base, writes)
-
-
 def finish(steps: Generator[None, None, T]) -> T:
     """Run a stepwise computation to its end in one go."""
     while True:
@@ -183,11 +172,12 @@ def update_steps(tree: StateTree, writes: Sequence[HashedWrite]) -> Steps:
     `writes` are strictly ascending by kh, as `hash_writes` gives them. The generator yields about
     once a millisecond, so that an event loop can go on in between; its value is the update.
     """
+    base_root = tree.root  # taken first: an update over a base that moved on will not apply
     work = _Work(tree)
     yield from _write_buckets(work, writes)
     yield from _hash_upwards(work)
-    root = work.levels[0].get(ROOT, tree.root)
-    return TreeUpdate(tree.root, root, work.nodes, work.buckets)
+    root = work.levels[0].get(ROOT, base_root)
+    return TreeUpdate(base_root, root, work.nodes, work.buckets)
 
 
 class _Work:
@@ -256,9 +246,8 @@ def _written(bucket: bytes, writes: Sequence[HashedWrite]) -> bytes:
         if at < 0:
             if vh is None:
                 continue
-            count = len(bucket) // ENTRY_BYTES
-            place = bisect_left(range(count), kh, key=lambda i, b=bucket: b[i * 64 : i * 64 + 32])  # type: ignore[misc]
-            at = place * ENTRY_BYTES
+            hashes = [bucket[place : place + HASH_BYTES] for place in range(0, len(bucket), ENTRY_BYTES)]
+            at = bisect_left(hashes, kh) * ENTRY_BYTES
             bucket = b"".join((bucket[:at], kh, vh, bucket[at:]))
         elif vh is None:
             bucket = bucket[:at] + bucket[at + ENTRY_BYTES :]

@@ -114,7 +114,8 @@ def _belongs(bucket: bytes, position: int) -> bool:
         return False
     hashes = [kh for kh, _ in entries_of(bucket)]
     depth = depth_of(position)
-    return all(a < b for a, b in pairwise(hashes)) and all(position_of(kh, depth) == position for kh in hashes)
+    in_place = all(position_of(kh, depth) == position for kh in hashes)
+    return in_place and all(a < b for a, b in pairwise(hashes))
 
 
 def _folded(digest: bytes, position: int, path: Sequence[bytes]) -> bytes:
