@@ -191,6 +191,11 @@ class Wallet:
         """The account with this address, if the wallet has it."""
         return next((account for account in self.accounts() if account.address == address), None)
 
+    def holders(self, multisig: MultisigAccount) -> list[KeyAccount]:
+        """The accounts of this wallet that hold one of a multisig's keys, in the order of the keys."""
+        own = [account for account in self.accounts() if isinstance(account, KeyAccount)]
+        return [account for key in multisig.keys for account in own if account.public == key]
+
     def default(self) -> str:
         """The chosen default, or the only account; raises `Fault` 3023."""
         chosen = self.folder / "default"

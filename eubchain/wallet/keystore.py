@@ -176,9 +176,7 @@ def seal(
         path = RAW_KEY_PATH if path is None else path
     crypto = encrypt(plain, password, work=work, salt=secrets.token_bytes(32), iv=secrets.token_bytes(16))
     public = secret.key_at(path).public.hex()
-    keyfile = KeyFile(
-        crypto, description, public, path, str(uuid.uuid4()), VERSION, CURVE, kind, language
-    )
+    keyfile = KeyFile(crypto, description, public, path, str(uuid.uuid4()), VERSION, CURVE, kind, language)
     return msgspec.structs.replace(keyfile, integrity=_integrity(keyfile))
 
 

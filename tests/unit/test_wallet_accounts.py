@@ -196,6 +196,15 @@ def test_a_multisig_orders_its_keys_and_cannot_sign_alone(wallet):
     assert "2 of 3" in str(fault)
 
 
+def test_the_holders_of_a_multisigs_keys_are_found_in_the_order_of_the_keys(wallet):
+    wallet.import_key("third", "03" * 32, "open", work=WORK_FOR_TESTS)
+    wallet.import_key("first", "01" * 32, "open", work=WORK_FOR_TESTS)
+    wallet.import_key("stranger", "09" * 32, "open", work=WORK_FOR_TESTS)
+    shared = wallet.add_multisig("shared", 2, KEYS)
+    expected = sorted([(KEYS[0], "first"), (KEYS[2], "third")])
+    assert [(account.public, account.name) for account in wallet.holders(shared)] == expected
+
+
 @pytest.mark.parametrize(
     ("threshold", "keys"),
     [

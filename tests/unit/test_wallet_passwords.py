@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -80,6 +82,28 @@ def test_nobody_to_ask_is_a_refusal_at_once():
     closed.close()
     for stdin in (io.StringIO("secret\n"), closed):
         assert reason_of(PasswordSource(stdin=stdin, ask=never)) is PASSWORD_NOT_GIVEN
+
+
+ASKING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from consensus.types.errors import Fault
+from eubchain.wallet.passwords import PasswordSource
+try:
+    PasswordSource().get()
+except Fault as fault:
+    print(fault.reason.name)
+"""
+
+
+@pytest.mark.parametrize("redirection", ["< /dev/null", "<&-", "< /etc/hostname"])
+def test_a_real_process_without_a_terminal_ends_with_the_refusal(redirection, pytestconfig):
+    """As a person runs it: input from nowhere, closed, or from a file that was not meant."""
+    command = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, "-c", ASKING]
+    ended = subprocess.run(
+        [*command, str(pytestconfig.rootpath)], stdout=subprocess.PIPE, timeout=60, check=True, text=True
+    )
+    assert ended.stdout.strip() == "password_not_given"
 
 
 def test_a_program_started_without_standard_input_is_refused(monkeypatch):
