@@ -1,7 +1,8 @@
 """The system calls of profile `wasi/1`: WASI preview 1 without clock, randomness or network.
 
 Here: linking, open descriptors, calls on descriptors and paths.
-Not here: memory, fuel and calls without files (wasi_guest.py), the files behind them (wasi_files.py), engine, limits and process (wasi_worker.py).
+Not here: memory, fuel and calls without files (wasi_guest.py), the files behind them (wasi_files.py),
+engine, limits and process (wasi_worker.py).
 Keeps: every answer depends on the program and its input alone. Clocks stand at 0 and sleeping returns
 at once; random bytes are the same for every run; descriptors are the lowest free numbers; files have
 neither times nor owners. What a program prints is counted here, and one byte too many ends it.
