@@ -22,7 +22,7 @@ from eubchain.client.connection import RemoteRefusal
 
 VALUE_OPTIONS = ("--home", "--node", "--password-file", "--password-fd")
 FLAGS = ("--json", "--yes", "-y")
-EPILOG = "Anywhere on the line: --json · --home DIR · --node URL · --yes · --password-file FILE · --password-fd N"
+EPILOG = "Anywhere: --json · --home DIR · --node URL · --yes · --password-file FILE · --password-fd N"
 
 
 def build() -> typer.Typer:
