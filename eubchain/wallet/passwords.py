@@ -13,6 +13,7 @@ import os
 import shlex
 import stat
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -152,7 +153,8 @@ def _decoded(data: bytes, origin: str) -> str:
 
 
 def _checked(password: str, origin: str) -> str:
-    if not password:
+    # Control characters take no part in the key (EIP-2335), so of them alone no password can consist.
+    if all(unicodedata.category(c) == "Cc" for c in password):
         raise Fault(PASSWORD_EMPTY, origin=origin)
     if any(0xD800 <= ord(c) <= 0xDFFF for c in password):  # bytes of another encoding, typed at a prompt
         raise Fault(PASSWORD_NOT_READ, origin=origin, why="it is not UTF-8 text")

@@ -142,3 +142,10 @@ def test_a_malformed_path_is_refused(path):
     with pytest.raises(Fault) as caught:
         parse_path(path)
     assert caught.value.reason is PATH_MALFORMED
+
+
+def test_the_documentation_lists_the_paths_that_are_used(pytestconfig):
+    """7 stands for the account and 9 for the index, which the page calls a and i."""
+    text = (pytestconfig.rootpath / "docs" / "reference" / "wallet.md").read_text(encoding="utf-8")
+    for path in (account_path(7, 9), validator_path(7, 9), sealing_path(7, 9), reveal_path(7)):
+        assert f"`{path.replace('7', 'a').replace('9', 'i')}`" in text

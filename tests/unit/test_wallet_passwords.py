@@ -127,7 +127,7 @@ def test_a_file_gives_its_text_without_one_trailing_newline(tmp_path, content, p
     assert PasswordSource(file=tmp_path / "password").get() == password
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", b"\t\n", b"\x00"])
 def test_an_empty_file_is_refused(tmp_path, content):
     (tmp_path / "password").write_bytes(content)
     assert reason_of(PasswordSource(file=tmp_path / "password")) is PASSWORD_EMPTY
