@@ -1,0 +1,1 @@
+"""Proving compute: search a window's tiles for shares, on whatever multiplies fastest here."""

@@ -1,0 +1,38 @@
+"""The prover's child process: an order on standard input, an answer on standard output.
+
+Here: priority and clock. Not here: the parent (process.py), the search (search.py).
+Keeps: it computes at the lowest priority, so the machine's owner comes first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from consensus.types.codec import encode
+from consensus.types.errors import Fault
+from spark_node.prover.backend import choose_backend
+from spark_node.prover.order import ORDER_CODEC
+from spark_node.prover.search import prove
+
+LOWEST_PRIORITY = 19
+
+
+def main() -> int:
+    """Serve one order; a `Fault` is one line on standard error and status 1."""
+    os.nice(LOWEST_PRIORITY)
+    started = time.monotonic()
+    try:
+        order = ORDER_CODEC.decode(sys.stdin.buffer.read())
+        deadline = started + order.budget_ms / 1000
+        answer = prove(choose_backend(order.backend), order.assignment, lambda: time.monotonic() < deadline)
+    except Fault as fault:
+        sys.stderr.write(f"{fault}\n")
+        return 1
+    sys.stdout.buffer.write(encode(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The prover finds what the reference confirms, and nothing else leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from consensus.resource import share
+from consensus.resource.proof import Claim, parse_shares
+from consensus.types.errors import Fault
+from spark_node.prover import process
+from spark_node.prover.backend import (
+    PROVER_BACKEND_MISSING,
+    PROVER_BACKEND_UNKNOWN,
+    choose_backend,
+    is_trustworthy,
+)
+from spark_node.prover.numpy_backend import NumpyBackend
+from spark_node.prover.order import Assignment, Order
+from spark_node.prover.search import assignment_keys, confirmed, prove, search
+
+ASSIGNMENT = Assignment(1, 1000, bytes(range(32)), bytes(range(20)), 16)
+
+
+def blocks(count: int) -> Callable[[], bool]:
+    """Permission for `count` blocks of tiles."""
+    left = iter([True] * count)
+    return lambda: next(left, False)
+
+
+class FlippedBits(NumpyBackend):
+    """A card that errs: every ticket of q = 3 comes out as a win."""
+
+    def tickets(self, keys: share.Keys, ps: Sequence[int], qs: Sequence[int]) -> np.ndarray:
+        """As they are, but for one column."""
+        found = super().tickets(keys, ps, qs)
+        for column, q in enumerate(qs):
+            if q == 3:
+                found[:, column] = 0
+        return found
+
+
+def test_blocks_give_the_tickets_of_the_reference():
+    """Grouping tiles changes nothing, at the end of the range neither."""
+    keys = assignment_keys(ASSIGNMENT)
+    found = NumpyBackend().tickets(keys, (0, 3), (2, 2**24 - 1))
+    assert found.tolist() == [[share.ticket(keys, p, q) for q in (2, 2**24 - 1)] for p in (0, 3)]
+
+
+def test_the_numpy_backend_proves_itself():
+    """Rails, made-up panels, real tickets."""
+    assert is_trustworthy(NumpyBackend())
+    assert choose_backend("numpy").name == "numpy:float32"
+
+
+def test_a_backend_that_errs_is_not_trusted():
+    """The self-test sees wrong tickets, and wrong products."""
+
+    class SaturatedSums(NumpyBackend):
+        def product(self, a: share.Entries, b: share.Entries) -> share.Product:
+            return np.minimum(super().product(a, b), 2**24)
+
+    class WrongTickets(NumpyBackend):
+        def tickets(self, keys: share.Keys, ps: Sequence[int], qs: Sequence[int]) -> np.ndarray:
+            return super().tickets(keys, ps, qs) ^ np.uint64(1)
+
+    assert not is_trustworthy(SaturatedSums())
+    assert not is_trustworthy(WrongTickets())
+
+
+def test_a_search_finds_every_share_of_its_tiles():
+    """One block of 64 tiles at D = 16, against one look at each tile."""
+    keys = assignment_keys(ASSIGNMENT)
+    found, tiles = search(NumpyBackend(), ASSIGNMENT, blocks(1))
+    expected = [(p, q) for p in range(8) for q in range(8) if share.is_share(share.ticket(keys, p, q), 16)]
+    assert tiles == 64
+    assert sorted(found) == expected
+
+
+def test_a_proof_is_verified_by_what_validators_run():
+    """Two blocks at D = 16: every share stands, in the window and for the account asked for."""
+    answer = prove(NumpyBackend(), ASSIGNMENT, blocks(2))
+    claim = Claim(
+        1,
+        1000,
+        ASSIGNMENT.seed,
+        ASSIGNMENT.account,
+        16,
+        answer.proof.shares,
+        tuple(range(answer.proof.count)),
+    )
+    assert answer.proof.count > 0
+    assert (answer.tiles, answer.dropped) == (128, 0)
+    assert share.verify(claim) == answer.proof.count
+
+
+def test_a_full_proof_ends_the_search():
+    """At D = 1 every tile wins: 56 are claimed after the first block."""
+    asked = Assignment(1, 1000, bytes(32), bytes(20), 1)
+    answer = prove(NumpyBackend(), asked, blocks(5))
+    assert (answer.proof.count, answer.tiles) == (56, 64)
+
+
+def test_no_time_is_an_empty_proof():
+    """Which shows that the spark is there."""
+    answer = prove(NumpyBackend(), ASSIGNMENT, blocks(0))
+    assert (answer.proof.count, answer.tiles) == (0, 0)
+
+
+def test_a_share_that_the_reference_does_not_confirm_is_dropped():
+    """A bit flip on a card cannot slash its owner."""
+    answer = prove(FlippedBits(), ASSIGNMENT, blocks(1))
+    assert answer.dropped > 0
+    kept = parse_shares(answer.proof.shares)
+    assert kept == confirmed(ASSIGNMENT, kept)
+
+
+def test_an_unknown_backend_is_named():
+    """With what to choose instead."""
+    with pytest.raises(Fault) as caught:
+        choose_backend("abacus")
+    assert caught.value.reason is PROVER_BACKEND_UNKNOWN
+
+
+def test_without_torch_the_torch_backend_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
+    """It is optional, and its absence is no crash."""
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.delitem(__import__("sys").modules, "spark_node.prover.torch_backend", raising=False)
+    with pytest.raises(Fault) as caught:
+        choose_backend("torch")
+    assert caught.value.reason is PROVER_BACKEND_MISSING
+
+
+async def test_the_child_process_answers_with_a_proof():
+    """One thread, a tenth of a second: what comes back is in order and true."""
+    answer = await process.prove_in_process(Order(ASSIGNMENT, "numpy", 3000), threads=1)
+    assert answer.proof.window == 1000
+    assert answer.backend == "numpy:float32"
+    shares = parse_shares(answer.proof.shares)
+    assert shares == confirmed(ASSIGNMENT, shares)
+
+
+async def test_a_child_that_fails_says_why():
+    """Its last line becomes the fault's fact."""
+    with pytest.raises(Fault) as caught:
+        await process.prove_in_process(Order(ASSIGNMENT, "abacus", 100), threads=1)
+    assert caught.value.reason is process.PROVER_FAILED
+    assert "abacus" in str(caught.value)
+
+
+def test_a_prover_leaves_one_core():
+    """On a machine with one it takes that one, at the lowest priority."""
+    assert [process.spare_threads(cores) for cores in (1, 2, 16)] == [1, 1, 15]
+    assert process.child_environment(3)["OPENBLAS_NUM_THREADS"] == "3"
