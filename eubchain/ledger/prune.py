@@ -36,7 +36,7 @@ def prune(
     `ends_epoch` says of a height whether its header and commit stay. Never while a batch is under way.
     """
     meta = ledger.meta
-    retained = max(retain_blocks, ledger.undo_blocks, 1)
+    retained = max(retain_blocks, ledger.undo_blocks + 1)  # one more: the head of the deepest rollback
     stop = min(meta.height + 1 - retained, meta.lowest + step_blocks)
     if stop <= meta.lowest:
         return 0

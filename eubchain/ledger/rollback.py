@@ -32,6 +32,8 @@ def lowest_rollback(ledger: Ledger) -> int:
     """The lowest height that the ledger can go back to."""
     height = ledger.height
     while height and ledger.undo(height) is not None:
+        if height > 1 and ledger.header(height - 1) is None:
+            break  # pruned: the root to reach is no longer known
         height -= 1
     return height
 
@@ -51,14 +53,16 @@ def roll_back(ledger: Ledger, height: int, *, forget: bool = False) -> None:
     `forget` drops them: a validator that signed at these heights must then not sign them again.
     With `height` equal to the head, `forget` drops what an earlier rollback left.
     """
-    writes = ledger.writes_back_to(height) if 0 <= height <= ledger.height else None
-    if writes is None:
-        lowest = lowest_rollback(ledger)
+    lowest = lowest_rollback(ledger)
+    if not lowest <= height <= ledger.height:
         raise Fault(ROLLBACK_TOO_FAR, height=height, lowest=lowest, head=ledger.height)
+    writes = ledger.writes_back_to(height)
+    assert writes is not None, "there are undo records down to the lowest height"
     meta = ledger.meta
     identity, root = meta.genesis, meta.genesis_root
     if height:
-        header = HEADER.decode(ledger.store.latest.get(Column.HEADER, height_key(height)) or b"")
+        header = ledger.header(height)
+        assert header is not None, "the lowest height has its header"
         identity, root = block_id(meta.genesis, header), header.state_root
     update = update_tree(ledger.tree, writes)
     if update.root != root:
@@ -76,8 +80,8 @@ def roll_back(ledger: Ledger, height: int, *, forget: bool = False) -> None:
         for forgotten in range(height + 1, meta.stored + 1):
             forget_block(ledger, batch, forgotten)
     stored = height if forget else meta.stored
-    lowest = min(meta.lowest, height + 1)
-    after = Meta(meta.format, meta.genesis, meta.genesis_root, height, identity, root, lowest, stored)
+    kept_from = min(meta.lowest, height + 1)
+    after = Meta(meta.format, meta.genesis, meta.genesis_root, height, identity, root, kept_from, stored)
     batch.put(Column.META + META_KEY, encode(after))
     prepared = PreparedBatch(batch, meta, after, writes, update)
     ledger.write_batch(prepared)
