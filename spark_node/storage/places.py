@@ -67,7 +67,8 @@ def parse_place(text: str) -> Place:
         except UnicodeDecodeError:
             raise Fault(PLACE_MALFORMED, text=shown, why="its path is not UTF-8") from None
         place = Place(kind, path)
-        if os.path.normpath(path) != path or "\0" in path or _spell(place) != text:
+        # normpath leaves a leading // alone, which POSIX allows to mean something of its own.
+        if os.path.normpath(path) != path or path.startswith("//") or "\0" in path or _spell(place) != text:
             raise Fault(PLACE_MALFORMED, text=shown, why="its path is not in its shortest spelling")
         return place
     raise Fault(PLACE_MALFORMED, text=shown, why="it begins with neither blob: nor file:///")

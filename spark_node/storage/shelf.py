@@ -73,8 +73,8 @@ class ShelfLimits:
 
     object_bytes_max: int = 2**36
     task_bytes_max: int = 2**37
-    task_objects_max: int = 10_000
-    """Small objects cost inodes: a log of a day at one chunk a second is cleared by then or full."""
+    task_objects_max: int = 120_000
+    """Small objects cost inodes; a week of log chunks fits."""
     quota_bytes: int = 2**38
     free_bytes_min: int = 2**30
     """What stays free on the disk for whoever else uses it."""

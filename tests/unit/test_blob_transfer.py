@@ -207,7 +207,7 @@ async def test_a_transfer_goes_on_in_another_process(tmp_path: Path) -> None:
 
 @pytest.mark.trio
 async def test_a_damaged_partial_download_is_not_delivered(tmp_path: Path) -> None:
-    """The digest is compared over the whole file; the damaged part is forgotten, and the next try succeeds."""
+    """The digest is compared over the whole file; the damaged part is forgotten, the next try succeeds."""
     source = file_of(tmp_path / "source", 10_000)
     async with world(tmp_path / "shelf") as here, here.store() as store:
         stored = await store.put(NAME, source)
@@ -304,7 +304,9 @@ def signed(method: str, name: ObjectName = NAME) -> dict[str, str]:
     return AccessSigner(PARTY, GENESIS, lambda: NOW).headers(method, name)
 
 
-def upload(data: bytes, digest: bytes | None = None, length: int | None = None, offset: int = 0) -> dict[str, str]:
+def upload(
+    data: bytes, digest: bytes | None = None, length: int | None = None, offset: int = 0
+) -> dict[str, str]:
     """The headers of an upload made by hand, possibly lying."""
     return {
         **signed("PUT"),
