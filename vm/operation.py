@@ -34,6 +34,8 @@ class Operation(NamedTuple):
     """Refusals stand above the first write; only `Rejected` may be raised."""
     is_due: Callable[[State, Call, Any], bool] | None = None
     """Whether the state makes it due now, which lets it into the lane (vm/fees.py); reads only."""
+    proves_itself: bool = False
+    """Evidence: no sender, no fee; a refusal makes the block invalid instead of failing it."""
 
 
 def check_nothing(payload: object, params: Params) -> None:

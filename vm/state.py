@@ -50,17 +50,21 @@ class Namespace(IntEnum):
     POOL = 24
     MEMBERS = 25
     """Lists of addresses that the epoch's end walks: registered validators, registered sparks."""
+    EPOCH = 26
+    """What an epoch's end decided, by epoch."""
 
 
 class Table(Generic[R]):
     """A namespace and the record that all its values are; declared once, by the family that owns it."""
 
     registry: ClassVar[dict[int, Table[Record]]] = {}
-    __slots__ = ("decode", "namespace", "prefix", "record")
+    __slots__ = ("decode", "namespace", "number", "prefix", "record")
 
     def __init__(self, namespace: Namespace, record: type[R]) -> None:
         assert namespace not in self.registry, f"{namespace.name} has an owner already"
         self.namespace = namespace
+        self.number = int(namespace)
+        """The namespace as a plain integer: an enumeration is slow as an index."""
         self.prefix = bytes([namespace])
         self.record = record
         self.decode = msgspec.msgpack.Decoder(record).decode
@@ -129,6 +133,26 @@ class SupplyColumns:
         for name in Supply.__struct_fields__:
             setattr(self, name, getattr(supply, name))
 
+    def save(self) -> tuple[int, ...]:
+        """The figures in declared order, for `restore`; cheaper than a record, taken per transaction."""
+        return (
+            self.issued,
+            self.burned,
+            self.balances,
+            self.bonded,
+            self.unbonding,
+            self.escrow,
+            self.gas,
+            self.deposits,
+            self.pools,
+            self.accrued,
+        )
+
+    def restore(self, saved: tuple[int, ...]) -> None:
+        """Go back to what `save` returned."""
+        for name, value in zip(Supply.__struct_fields__, saved, strict=True):
+            setattr(self, name, value)
+
     def record(self) -> Supply:
         """The figures as a record; raises `msgspec` nothing, asserts that none is negative."""
         values = [getattr(self, name) for name in Supply.__struct_fields__]
@@ -150,6 +174,7 @@ class SupplyColumns:
         )
 
 
+NAMESPACES_MAX = 32
 SUPPLY = Table(Namespace.SUPPLY, Supply)
 EMPTY_SUPPLY = Supply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -167,10 +192,12 @@ class State:
         """Puts and deletes so far; the due queue counts its work in them."""
         self._reader = reader
         self._values: dict[bytes, Record | None] = {}
-        self._dirty: dict[bytes, None] = {}
-        self._journal: list[tuple[bytes, Record | None]] = []
-        self._saved: Supply = self.get(SUPPLY, b"") or EMPTY_SUPPLY
-        self.supply = SupplyColumns(self._saved)
+        self._dirty: list[dict[bytes, None]] = [{} for _ in range(NAMESPACES_MAX)]
+        """Written keys by namespace, so that a scan sorts its own namespace only."""
+        self._journal: list[tuple[bytes, Record | None, bool]] = []
+        """(key, record before, whether it was written before) of what runs now."""
+        self.supply = SupplyColumns(self.get(SUPPLY, b"") or EMPTY_SUPPLY)
+        self._saved = self.supply.save()
 
     def get(self, table: Table[R], key: bytes) -> R | None:
         """The record, or None."""
@@ -186,23 +213,23 @@ class State:
 
     def put(self, table: Table[R], key: bytes, record: R) -> None:
         """Write the record."""
-        full = table.prefix + key
-        old = self.get(table, key)
-        if old is None:
-            self.entries_created += 1
-        self._journal.append((full, old))
-        self._values[full] = record
-        self._dirty[full] = None
-        self.records_touched += 1
+        self._write(table, key, record)
 
     def delete(self, table: Table[R], key: bytes) -> None:
         """Remove a record that exists."""
+        assert self.get(table, key) is not None, f"nothing to delete in {table.namespace.name}"
+        self._write(table, key, None)
+
+    def _write(self, table: Table[R], key: bytes, record: R | None) -> None:
         full = table.prefix + key
-        old = self.get(table, key)
-        assert old is not None, f"nothing to delete in {table.namespace.name}"
-        self._journal.append((full, old))
-        self._values[full] = None
-        self._dirty[full] = None
+        values = self._values
+        old = values[full] if full in values else self.get(table, key)
+        if old is None:
+            self.entries_created += 1
+        dirty = self._dirty[table.number]
+        self._journal.append((full, old, full in dirty))
+        values[full] = record
+        dirty[full] = None
         self.records_touched += 1
 
     def scan(
@@ -212,7 +239,7 @@ class State:
         first = table.prefix + start
         last = bytes([table.namespace + 1]) if stop is None else table.prefix + stop
         # Written keys win over the reader's; merging two sorted runs keeps the reader lazy.
-        overlay = sorted(k for k in self._dirty if first <= k < last)
+        overlay = sorted(k for k in self._dirty[table.number] if first <= k < last)
         found: list[tuple[bytes, R]] = []
         position = 0
         for key, raw in self._reader.scan(first, last):
@@ -248,23 +275,38 @@ class State:
         self._journal.clear()
         self.entries_created = 0
         self.events = []
-        self._saved = self.supply.record()
+        self._saved = self.supply.save()
 
     def undo(self) -> None:
         """Take back everything since `begin`."""
-        for full, old in reversed(self._journal):
+        for full, old, was_written in reversed(self._journal):
             self._values[full] = old
+            if not was_written:
+                del self._dirty[full[0]][full]
         self._journal.clear()
         self.events = []
         self.entries_created = 0
-        self.supply.load(self._saved)
+        self.supply.restore(self._saved)
+
+    def written(self, table: Table[R]) -> list[bytes]:
+        """Keys of `table` written since `begin`, each once, in the order of their first write."""
+        first = table.prefix[0]
+        return list(dict.fromkeys(full[1:] for full, _, _ in self._journal if full[0] == first))
 
     def finish(self) -> dict[bytes, bytes | None]:
-        """Close the block: store the supply and return every written key, encoded, in key order."""
+        """Close the block: store the supply and return every written key, encoded, in key order.
+
+        None deletes, and only what the reader holds: an entry made and removed within the block is
+        not mentioned.
+        """
         assert self.supply.is_conserved(), f"supply is not conserved: {self.supply.record()}"
         self.put(SUPPLY, b"", self.supply.record())
         writes: dict[bytes, bytes | None] = {}
-        for key in sorted(self._dirty):
-            value = self._values[key]
-            writes[key] = None if value is None else encode(value)
+        for dirty in self._dirty:
+            for key in sorted(dirty):
+                value = self._values[key]
+                if value is not None:
+                    writes[key] = encode(value)
+                elif self._reader.get(key) is not None:
+                    writes[key] = None
         return writes

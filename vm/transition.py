@@ -1,0 +1,234 @@
+"""The state transition: one block on one state, the same for building, validating, syncing and replay.
+
+Here: `apply_block`, the order of a block's steps, what a builder leaves out.
+Not here: what a header must be (vm/validity.py), each transaction (vm/inclusion.py), the epoch's end
+(vm/epoch.py), roots of the state (the caller asks the tree).
+Keeps: the outcome is a function of (reader, rules, header, last commit, transactions) alone; what strict
+application refuses, building leaves out, so a block that was built always applies.
+Errors: 1902 transaction_refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, NamedTuple
+
+from consensus.beacon import next_beacon
+from consensus.types.block import Commit, Header
+from consensus.types.errors import Reason, Rejected
+from consensus.types.reader import StateReader
+from consensus.types.receipt import OK, Receipt
+from consensus.types.transaction import Candidate
+from consensus.validators import ValidatorSet, proposer, validators_hash
+from vm import beacons, due, epoch, fees, rewards
+from vm import head as heads
+from vm import tally as tallies
+from vm import validator as operators
+from vm.fees import Room
+from vm.funds import ACCOUNTS
+from vm.head import HEADS, Head
+from vm.inclusion import Broken, include
+from vm.registry import DUE_HANDLERS
+from vm.rules import Rules
+from vm.state import BlockContext, State
+from vm.validity import BlockInvalid
+
+SLICE_TRANSACTIONS = 64
+"""Transactions between two points at which the node may turn to votes: about a millisecond or two."""
+MISSED_ROUNDS_MAX = 1_000
+"""Rounds of a height that are counted as missed; a later round's proposer is found all the same."""
+
+TRANSACTION_REFUSED = Reason(
+    1902,
+    "transaction_refused",
+    "index:count wtxid:hash code:count",
+    "Transaction {index} of the block ({wtxid}) may not stand in it: error {code}.",
+    "The proposer is faulty or runs other rules; the block is refused.",
+)
+
+
+class Skipped(NamedTuple):
+    """A candidate that a builder left out, and why: a refusal, or a bug of ours."""
+
+    candidate: Candidate[Any]
+    cause: Rejected | Broken
+
+
+class Outcome(NamedTuple):
+    """What a block does."""
+
+    included: tuple[Candidate[Any], ...]
+    skipped: tuple[Skipped, ...]
+    """While building only."""
+    writes: dict[bytes, bytes | None]
+    """Every written key in order of namespaces and keys; None deletes."""
+    receipts: tuple[Receipt, ...]
+    """One per transaction, then the block's own."""
+    touched: tuple[tuple[bytes, ...], ...]
+    """Per receipt, the accounts whose balance it wrote: what a history index lists."""
+    next_set: ValidatorSet
+    """V(h + 1)."""
+    next_validators_hash: bytes
+
+
+def keep_going() -> bool:
+    """The stopping rule of whoever applies all candidates: never enough."""
+    return False
+
+
+def apply_block(
+    reader: StateReader,
+    rules: Rules,
+    header: Header,
+    last_commit: Commit | None,
+    candidates: Iterable[Candidate[Any]],
+    *,
+    strict: bool,
+    enough: Callable[[], bool] = keep_going,
+) -> Outcome:
+    """Execute a block in one go; see `apply_in_slices`."""
+    running = apply_in_slices(
+        reader, rules, header, last_commit, candidates, strict=strict, enough=enough
+    )
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def apply_in_slices(
+    reader: StateReader,
+    rules: Rules,
+    header: Header,
+    last_commit: Commit | None,
+    candidates: Iterable[Candidate[Any]],
+    *,
+    strict: bool,
+    enough: Callable[[], bool] = keep_going,
+) -> Generator[None, None, Outcome]:
+    """Execute a block on the state of its parent, pausing after every slice; returns the outcome.
+
+    Reads height, round, time, proposer and reveal of the header, not its roots. Candidates were decoded
+    by this network's registry and their signatures hold. `strict` raises `BlockInvalid` at the first
+    transaction that may not stand in the block; otherwise it is left out, and no more are taken once
+    `enough()`. `Broken` in strict application passes to the caller.
+    """
+    state, parent = _open(reader, rules, header)
+    state.begin()
+    _advance_reveal(state, header)
+    _count_and_mint(state, header, parent, last_commit)
+    room = Room(rules.params)
+    included: list[Candidate[Any]] = []
+    skipped: list[Skipped] = []
+    receipts: list[Receipt] = []
+    touched: list[tuple[bytes, ...]] = []
+    tips = 0
+    for index, candidate in enumerate(candidates):
+        if index % SLICE_TRANSACTIONS == 0 and index:
+            yield
+        if enough():
+            break
+        try:
+            receipt, tip = include(state, room, candidate)
+        except (Rejected, Broken) as cause:
+            if strict:
+                _refuse(index, candidate, cause)
+            skipped.append(Skipped(candidate, cause))
+            continue
+        tips += tip
+        included.append(candidate)
+        receipts.append(receipt)
+        touched.append(tuple(state.written(ACCOUNTS)))
+    yield
+    state.begin()
+    _accrue_tips(state, header.proposer, tips)
+    due.fire(state, DUE_HANDLERS)
+    beacons.keep_for_late_entries(state)
+    base_price = fees.next_base_price(state.block.base_price, room.units_used, rules.params)
+    yield
+    if header.height % rules.params.chain.epoch_blocks == 0:
+        yield from epoch.end(state)
+    next_set = heads.validators_at(state, header.height + 1)
+    assert next_set, "a set follows every set"
+    state.put(
+        HEADS,
+        b"",
+        Head(header.height, header.time_ms, header.version, base_price, state.block.beacon),
+    )
+    receipts.append(Receipt(OK, 0, 0, (), tuple(state.events)))
+    touched.append(tuple(state.written(ACCOUNTS)))
+    return Outcome(
+        tuple(included),
+        tuple(skipped),
+        state.finish(),
+        tuple(receipts),
+        tuple(touched),
+        next_set,
+        validators_hash(next_set),
+    )
+
+
+def _open(reader: StateReader, rules: Rules, header: Header) -> tuple[State, Head]:
+    """Step 1: height, time, beacon, version; the context in which everything below runs."""
+    raw = reader.get(HEADS.prefix)
+    assert raw is not None, "the genesis writes the first head"
+    parent = HEADS.decode(raw)
+    assert header.height == parent.height + 1, "the reader is at the parent"
+    assert header.version == rules.version_at(header.height), "a node stops before other versions"
+    epoch_number = heads.epoch_of(header.height, rules.params.chain.epoch_blocks)
+    context = BlockContext(
+        header.height,
+        header.time_ms,
+        epoch_number,
+        next_beacon(parent.beacon, header.reveal),
+        parent.base_price,
+        header.proposer,
+        rules.params,
+        rules.genesis,
+        rules.chain_id,
+    )
+    return State(reader, context), parent
+
+
+def _advance_reveal(state: State, header: Header) -> None:
+    """Step 2: what was revealed is the proposer's new commitment."""
+    operators.advance_reveal(state, header.proposer, header.reveal)
+
+
+def _count_and_mint(state: State, header: Header, parent: Head, last_commit: Commit | None) -> None:
+    """Steps 3 and 4: the tally of the last commit and of this proposal, then the reward."""
+    counting = tallies.Counting(tallies.tally(state))
+    before: ValidatorSet = ()
+    signers: list[int] = []
+    power_signed = 0
+    if last_commit is not None:
+        before = heads.validators_at(state, header.height - 1) or ()
+        signers = last_commit.signers(len(before))
+        power_signed = counting.commit(before, signers)
+    now = heads.validators_at(state, header.height)
+    assert now, "a height has validators"
+    missed = [
+        proposer(now, parent.beacon, header.height, round_).address
+        for round_ in range(min(header.round, MISSED_ROUNDS_MAX))
+    ]
+    counting.proposal(header.proposer, missed)
+    rewards.mint(state, counting, before, signers, power_signed, header.proposer)
+    counting.store(state)
+
+
+def _refuse(index: int, candidate: Candidate[Any], cause: Rejected | Broken) -> None:
+    if isinstance(cause, Broken):
+        raise cause
+    raise BlockInvalid(
+        TRANSACTION_REFUSED, index=index, wtxid=candidate.wtxid, code=cause.reason.code
+    ) from cause
+
+
+def _accrue_tips(state: State, proposer_address: bytes, tips: int) -> None:
+    """Tips were moved to `accrued` one by one; the proposer's row takes them at once."""
+    if tips:
+        counting = tallies.Counting(tallies.tally(state))
+        counting.accrue(proposer_address, tips)
+        counting.store(state)
