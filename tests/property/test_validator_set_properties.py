@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +123,26 @@ def test_a_reveal_is_found_from_any_place_of_the_chain(
     chain = beacon.RevealChain(secret, generation, length)
     for position in data.draw(st.lists(st.integers(1, length), min_size=1, max_size=8)):
         assert chain.reveal(values[position]) == values[position - 1]
+
+
+def water_level(pairs: list[tuple[int, int]], caps: list[int]) -> list[Fraction]:
+    """The exact powers min(cap, λ·weight) that sum to T, found by sorting, with fractions."""
+    order = sorted(range(len(pairs)), key=lambda i: Fraction(caps[i], pairs[i][0]))
+    rest, weight_left = Fraction(TOTAL_POWER), sum(weight for weight, _ in pairs)
+    exact = [Fraction(0)] * len(pairs)
+    for i in order:
+        weight = pairs[i][0]
+        exact[i] = min(Fraction(caps[i]), rest * weight / weight_left)
+        rest -= exact[i]
+        weight_left -= weight
+    return exact
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**9), bonds), min_size=4, max_size=20))
+def test_filling_agrees_with_an_exact_water_level(pairs: list[tuple[int, int]]):
+    """A second solution, by sorting and fractions, differs by less than one part in 10⁹."""
+    caps = power_caps([bond for _, bond in pairs])
+    if sum(caps) > TOTAL_POWER:
+        powers = fill(TOTAL_POWER, [weight for weight, _ in pairs], caps)
+        for power, exact in zip(powers, water_level(pairs, caps), strict=True):
+            assert abs(power - exact) < 1
