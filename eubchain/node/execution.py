@@ -27,7 +27,8 @@ from eubchain.ledger.ledger import Ledger, NewBlock
 from vm import head as heads
 from vm.inclusion import Broken
 from vm.rules import Rules
-from vm.transition import BlockInvalid, Outcome, apply_in_slices
+from vm.transition import Outcome, apply_in_slices
+from vm.validity import BlockInvalid
 
 log = structlog.get_logger("execution")
 T = TypeVar("T")

@@ -1,0 +1,362 @@
+"""The engine: drives the agreement machine, height after height, and carries out what it asks.
+
+Here: the inbox, the order of WAL, guard and network (document: docs/protocol.md, Durability), timers,
+beginning a height and finishing it.
+Not here: agreement's rules (consensus/agreement), building and judging blocks (production.py), what
+else happens after a block (the `finished` callback), recovery's decision (recovery.py).
+Keeps: F1 the WAL holds everything so far before a proposal is signed, F2 the guard before it is sent,
+F3 the WAL with the voted block before a vote is signed, F4 the guard before it is sent, F5 the ledger
+before any output of a height, F6 the next height's WAL before its first input.
+Errors: 2060 diverged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+import trio
+
+from consensus.agreement.effects import (
+    BuildBlock,
+    Decide,
+    Diverged,
+    Effect,
+    Effects,
+    Rebroadcast,
+    ReportEvidence,
+    RequestBlock,
+    RequestValidity,
+    ScheduleTimeout,
+    SignAndSendProposal,
+    SignVote,
+    Took,
+)
+from consensus.agreement.evidence import DoubleSign
+from consensus.agreement.inputs import (
+    BlockBuilt,
+    BlockChecked,
+    BlockReceived,
+    ProposalReceived,
+    RecordedInput,
+    StartHeight,
+    TimeoutFired,
+    Timeouts,
+    VoteReceived,
+)
+from consensus.agreement.machine import step
+from consensus.agreement.messages import Proposal, Vote
+from consensus.agreement.replay import Replayed, replay
+from consensus.agreement.state import State
+from consensus.types.block import BLOCK, Block, Commit
+from consensus.types.codec import encode
+from consensus.types.errors import Fault, Reason
+from eubchain.node.durable_files import DurableFiles
+from eubchain.node.execution import Executed
+from eubchain.node.guard import Refusal, Signer
+from eubchain.node.network import Network
+from eubchain.node.production import Production
+from eubchain.node.recovery import Plan, Signing, WalAction
+from eubchain.node.wal import Wal, WalContents
+from vm import head as heads
+
+log = structlog.get_logger("engine")
+
+INBOX_MAX = 4_096
+"""Inputs that wait; when it is full the sender waits, which slows the socket that fills it."""
+
+DIVERGED = Reason(
+    2060,
+    "diverged",
+    "height:height block:hash",
+    "More than two thirds of the power stand behind block {block} at height {height}, which this node "
+    "finds invalid twice: this node is wrong, and signs nothing more.",
+    "Run `eubchain inspect`; then restore a backup, or update the program, and start again.",
+)
+
+
+class Arrival(NamedTuple):
+    """An input for a height, from the network or from this node's own work."""
+
+    height: int
+    event: RecordedInput
+    is_own: bool = False
+
+
+class ProposalDue(NamedTuple):
+    """The moment to sign a proposal has come."""
+
+    height: int
+    effect: SignAndSendProposal
+
+
+Finished = Callable[[Executed, Commit], Awaitable[None]]
+
+
+class Engine:
+    """One node's part in agreement; `run` it in the node's nursery."""
+
+    def __init__(
+        self,
+        production: Production,
+        files: DurableFiles,
+        network: Network,
+        finished: Finished,
+        evidence: Callable[[DoubleSign], None],
+        clock_ms: Callable[[], int],
+        timeouts: Timeouts,
+        signer: Signer | None,
+    ) -> None:
+        self._production = production
+        self._execution = production.execution
+        self._rules = production.rules
+        self._files = files
+        self._network = network
+        self._finished = finished
+        self._evidence = evidence
+        self._clock_ms = clock_ms
+        self._timeouts = timeouts
+        self._signer = signer
+        self._send, self._inbox = trio.open_memory_channel[Arrival | ProposalDue](INBOX_MAX)
+        self._blocks: dict[bytes, Block] = {}
+        self._executed: dict[bytes, Executed] = {}
+        self._silent_up_to = 0
+        self._decision: Decide | None = None
+        self._own: deque[Arrival] = deque()
+        """What this node has signed and its machine has not heard yet."""
+        self.state: State | None = None
+        self.why_silent = ""
+
+    @property
+    def height(self) -> int:
+        """The height being agreed on."""
+        return self._execution.ledger.height + 1
+
+    async def deliver(self, height: int, event: RecordedInput) -> None:
+        """Hand in a verified input from the network; waits while the inbox is full."""
+        await self._send.send(Arrival(height, event))
+
+    async def deliver_block(self, block_id: bytes, block: Block) -> None:
+        """Hand in a block that was asked for; its id was computed from it."""
+        if block.header.height == self.height:
+            self._blocks[block_id] = block
+            await self._send.send(Arrival(self.height, BlockReceived(block_id)))
+
+    async def run(
+        self,
+        plan: Plan,
+        found: WalContents | None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Agree on height after height until cancelled."""
+        self._silent_up_to = plan.silent_up_to
+        if plan.signing not in (Signing.AT_ONCE, Signing.ABOVE, Signing.AFTER_WATCHING):
+            self._signer = None
+        self.why_silent = "" if plan.signing is Signing.AT_ONCE else plan.why
+        log.info("agreement begins", height=self.height, plan=plan.why)
+        resumes = plan.wal in (WalAction.REPLAY, WalAction.REPLAY_AND_DECIDE)
+        contents = found if resumes else None
+        task_status.started()
+        while True:
+            await self._one_height(contents)
+            contents = None
+
+    async def _one_height(self, contents: WalContents | None) -> None:
+        start = self._start()
+        self._blocks, self._executed, self._decision = {}, {}, None
+        self._own.clear()
+        async with trio.open_nursery() as tasks:
+            self._tasks = tasks
+            self._network.at_height(start.height)
+            if contents is None:
+                self._wal = await trio.to_thread.run_sync(
+                    Wal.create, self._files, self._rules.genesis, start.height
+                )
+                self.state, effects = step(None, start)
+            else:
+                effects = await self._resume(start, contents)
+            await self._perform_all(effects)
+            await self._apply_own()
+            while self._decision is None:
+                item = await self._inbox.receive()
+                if item.height == start.height:
+                    await self._take(item)
+            decided = self._decision
+            executed = self._executed.get(decided.block_id)
+            tasks.cancel_scope.cancel()
+        # Outside the height's nursery: a decided block is committed whole, whatever is cancelled.
+        with trio.CancelScope(shield=True):
+            if executed is None:
+                executed = await self._production.execute(self._blocks[decided.block_id])
+            await self._execution.commit(executed, decided.commit)
+            self._wal.close()
+            await self._finished(executed, decided.commit)
+
+    def _start(self) -> StartHeight:
+        view = heads.view(self._execution.ledger, self._rules)
+        head = heads.head(view)
+        validators = heads.validators_at(view, head.height + 1)
+        assert validators, "a height has validators"
+        me = None
+        if self._signer is not None and head.height + 1 > self._silent_up_to:
+            me = next((i for i, v in enumerate(validators) if v.key == self._signer.public), None)
+            self.why_silent = "" if me is not None else "the key is not in the validator set"
+        interval = self._rules.params.chain.block_interval_ms
+        earliest = head.time_ms + interval
+        return StartHeight(head.height + 1, validators, me, head.beacon, earliest, self._timeouts)
+
+    async def _resume(self, start: StartHeight, contents: WalContents) -> Effects:
+        self._wal = await trio.to_thread.run_sync(Wal.resume, self._files, contents)
+        self._blocks = {i: BLOCK.decode(data) for i, data in contents.blocks().items()}
+        replayed: Replayed = replay(start, contents.inputs())
+        self.state = replayed.state
+        log.info("resumed from the log", height=start.height, inputs=len(contents.inputs()))
+        return replayed.open
+
+    async def _take(self, item: Arrival | ProposalDue) -> None:
+        """Apply one input: log it if it changes anything, then do what it asks; then what it made us say."""
+        if isinstance(item, ProposalDue):
+            await self._sign_proposal(item.effect)
+        else:
+            await self._apply(item)
+        await self._apply_own()
+
+    async def _apply(self, item: Arrival) -> None:
+        event = item.event
+        after, effects = step(self.state, event)
+        if after is not self.state:
+            if isinstance(event, BlockBuilt):
+                # Replay relies on a built block's bytes, so they stand before the input that names it.
+                self._wal.append_block(event.block_id, encode(self._blocks[event.block_id]))
+            self._wal.append_input(event, is_own=item.is_own)
+            self.state = after
+        await self._perform_all(effects)
+
+    async def _apply_own(self) -> None:
+        """Feed back what this node signed, in order, until nothing new is said or the height is decided."""
+        while self._own and self._decision is None:
+            await self._apply(self._own.popleft())
+
+    async def _perform_all(self, effects: Effects) -> None:
+        for effect in effects:
+            await self._perform(effect)
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Took(line=line, round=round_):
+                log.debug("took", line=line, round=round_, height=self.height)
+            case BuildBlock(round=round_):
+                self._tasks.start_soon(self._build, self.height, round_)
+            case SignAndSendProposal():
+                self._tasks.start_soon(self._when_due, self.height, effect)
+            case SignVote():
+                await self._sign_vote(effect)
+            case ScheduleTimeout():
+                self._tasks.start_soon(self._wait, self.height, effect)
+            case RequestBlock(block_id=block_id):
+                await self._get_block(block_id)
+            case RequestValidity(block_id=block_id):
+                self._tasks.start_soon(self._judge, self.height, block_id)
+            case Rebroadcast(messages=messages):
+                for message in messages:
+                    self._network.send(message)
+            case Decide():
+                self._decision = effect
+            case ReportEvidence(evidence=evidence):
+                self._evidence(evidence)
+            case Diverged(certificate=certificate):
+                self._tasks.start_soon(self._second_opinion, self.height, certificate.block_id)
+
+    # ------------------------------------------------------------ blocks
+
+    async def _build(self, height: int, round_: int) -> None:
+        executed = await self._production.build(round_)
+        self._blocks[executed.block_id] = executed.block
+        self._executed[executed.block_id] = executed
+        self._network.offer_block(executed.block_id, executed.block)
+        await self._send.send(Arrival(height, BlockBuilt(round_, executed.block_id)))
+
+    async def _get_block(self, block_id: bytes) -> None:
+        if block_id in self._blocks:
+            self._tasks.start_soon(self._send.send, Arrival(self.height, BlockReceived(block_id)))
+        else:
+            self._network.want_block(block_id)
+
+    async def _judge(self, height: int, block_id: bytes) -> None:
+        if block_id not in self._executed:
+            executed = await self._production.judge(self._blocks[block_id])
+            if executed is not None:
+                self._executed[block_id] = executed
+        is_valid = block_id in self._executed
+        await self._send.send(Arrival(height, BlockChecked(block_id, is_valid)))
+
+    async def _second_opinion(self, height: int, block_id: bytes) -> None:
+        """Everybody else finds it valid: look once more, then stop rather than sign anything."""
+        log.error("a quorum stands behind a block found invalid; executing it again", block=block_id.hex())
+        executed = await self._production.judge(self._blocks[block_id])
+        if executed is None:
+            raise Fault(DIVERGED, height=height, block=block_id)
+        self._executed[block_id] = executed
+        await self._send.send(Arrival(height, BlockChecked(block_id, True)))
+
+    # ------------------------------------------------------------ clocks
+
+    async def _wait(self, height: int, effect: ScheduleTimeout) -> None:
+        until_start = max(0, effect.not_before_ms - self._clock_ms()) if effect.not_before_ms else 0
+        await trio.sleep((until_start + effect.after_ms) / 1000)
+        await self._send.send(Arrival(height, TimeoutFired(effect.kind, effect.round)))
+
+    async def _when_due(self, height: int, effect: SignAndSendProposal) -> None:
+        """A new block's proposal leaves when this node's clock has reached the block's time."""
+        if effect.valid_round is None:
+            ahead = self._blocks[effect.block_id].header.time_ms - self._clock_ms()
+            if ahead > 0:
+                await trio.sleep(ahead / 1000)
+        await self._send.send(ProposalDue(height, effect))
+
+    # ------------------------------------------------------------ signing
+
+    async def _sign_proposal(self, effect: SignAndSendProposal) -> None:
+        assert self._signer is not None, "the machine asks only a validator to sign"
+        signer = self._signer
+        self._wal.append_block(effect.block_id, encode(self._blocks[effect.block_id]))
+
+        def sign() -> bytes | Refusal:
+            self._wal.sync()  # F1
+            return signer.sign_proposal(
+                effect.height, effect.round, effect.block_id, effect.valid_round
+            )  # F2
+
+        signature = await trio.to_thread.run_sync(sign)
+        if isinstance(signature, Refusal):
+            log.warning("no proposal is signed", why=signature.why, height=effect.height, round=effect.round)
+            return
+        proposal = Proposal(effect.height, effect.round, effect.block_id, effect.valid_round, signature)
+        if effect.polka is not None:
+            self._network.send(effect.polka)
+        self._network.send(proposal)
+        header_round = self._blocks[effect.block_id].header.round
+        event = ProposalReceived(proposal, header_round, is_timely=True)
+        self._own.append(Arrival(effect.height, event, is_own=True))
+
+    async def _sign_vote(self, effect: SignVote) -> None:
+        assert self._signer is not None, "the machine asks only a validator to sign"
+        assert self.state is not None, "votes belong to a height"
+        signer, me = self._signer, self.state.start.me
+        assert me is not None, "only a member of the set votes"
+        if effect.block_id is not None:
+            self._wal.append_block(effect.block_id, encode(self._blocks[effect.block_id]))
+
+        def sign() -> bytes | Refusal:
+            self._wal.sync()  # F3
+            return signer.sign_vote(effect.kind, effect.height, effect.round, effect.block_id)  # F4
+
+        signature = await trio.to_thread.run_sync(sign)
+        if isinstance(signature, Refusal):
+            log.warning("no vote is signed", why=signature.why, height=effect.height, round=effect.round)
+            return
+        vote = Vote(effect.kind, effect.height, effect.round, effect.block_id, me, signature)
+        self._network.send(vote)
+        self._own.append(Arrival(effect.height, VoteReceived(vote), is_own=True))

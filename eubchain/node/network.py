@@ -1,0 +1,57 @@
+"""What the engine asks of the network between validators, and the network of a node without peers.
+
+Here: the protocol and `NoPeers`. Not here: links, frames and gossip (p2p).
+Keeps: nothing here waits: whatever cannot be sent at once is queued or dropped by the network, since
+agreement says again what matters.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from consensus.agreement.messages import Certificate, Proposal, Vote
+from consensus.types.block import Block
+
+
+class Network(Protocol):
+    """Sending, as the engine sees it; what arrives comes to `Engine.deliver`."""
+
+    def send(self, message: Proposal | Vote | Certificate) -> None:
+        """Send to every validator."""
+        ...
+
+    def offer_block(self, block_id: bytes, block: Block) -> None:
+        """Keep a block of this height for whoever asks, and announce it."""
+        ...
+
+    def want_block(self, block_id: bytes) -> None:
+        """Ask peers for a block; it comes to `Engine.deliver_block`."""
+        ...
+
+    def at_height(self, height: int) -> None:
+        """Forget what belongs to earlier heights, and tell peers where this node is."""
+        ...
+
+    def peers_height(self) -> int:
+        """The highest height that a peer reports; 0 without peers."""
+        ...
+
+
+class NoPeers:
+    """The network of a single node."""
+
+    def send(self, message: Proposal | Vote | Certificate) -> None:
+        """Nobody to tell."""
+
+    def offer_block(self, block_id: bytes, block: Block) -> None:
+        """Nobody to offer it to."""
+
+    def want_block(self, block_id: bytes) -> None:
+        """Nobody to ask."""
+
+    def at_height(self, height: int) -> None:
+        """Nobody to tell."""
+
+    def peers_height(self) -> int:
+        """No peer reports one."""
+        return 0

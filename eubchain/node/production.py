@@ -1,0 +1,163 @@
+"""Making and judging blocks for the engine: what a proposer builds, whether a block is valid.
+
+Here: filling a block from the mempool at the right moment, full validity of a received block.
+Not here: when to do either (consensus/agreement), the rules (vm), durability (engine.py).
+Keeps: the answer to "is it valid" is a function of the block and the parent state; a bug of ours met
+on the way makes a proposal invalid and a decided block a reason to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+import trio
+
+from consensus.beacon import RevealChain
+from consensus.types.block import Block, Header
+from consensus.types.errors import Fault, Rejected
+from consensus.types.hashing import ZERO_HASH
+from consensus.types.transaction import (
+    BAD_SIGNATURE,
+    Candidate,
+    SignatureCheck,
+    signature_checks,
+    wtxid_of,
+)
+from eubchain.mempool import Mempool
+from eubchain.node.execution import Executed, Execution
+from eubchain.node.workers import VerifyPool
+from vm import head as heads
+from vm import validity
+from vm.funds import ACCOUNTS
+from vm.inclusion import EXPIRED, FEE_NOT_COVERED, WRONG_NONCE, Broken
+from vm.registry import decode_candidate
+from vm.rules import Rules
+from vm.validator import VALIDATORS
+from vm.validity import BlockInvalid
+
+log = structlog.get_logger("production")
+
+BUSY_TRANSACTIONS = 1_000
+"""With so many waiting, building starts at once instead of just before the block's time."""
+
+HOPELESS = (EXPIRED, FEE_NOT_COVERED, WRONG_NONCE)
+"""Refusals that another block would not change soon: the transaction leaves the mempool."""
+
+
+class Identity(NamedTuple):
+    """The validator that this node runs."""
+
+    address: bytes
+    reveals: RevealChain
+
+
+class Production:
+    """Builds and judges blocks on one ledger."""
+
+    def __init__(
+        self,
+        execution: Execution,
+        mempool: Mempool,
+        pool: VerifyPool,
+        clock_ms: Callable[[], int],
+        build_ms: int,
+        identity: Identity | None,
+    ) -> None:
+        self.execution = execution
+        self._mempool = mempool
+        self._pool = pool
+        self._clock_ms = clock_ms
+        self._build_ms = build_ms
+        self._identity = identity
+        self._turn = trio.Lock()
+        """One block at a time on the loop: two would only slow each other."""
+
+    @property
+    def rules(self) -> Rules:
+        """Of the network."""
+        return self.execution.rules
+
+    async def build(self, round_: int) -> Executed:
+        """Build this node's block for a round of the next height."""
+        assert self._identity is not None, "only a validator proposes"
+        identity = self._identity
+        parent_ms = self.execution.parent_time_ms()
+        earliest = parent_ms + self.rules.params.chain.block_interval_ms
+        # Late enough to hold what arrived meanwhile, early enough to be ready in time.
+        spare = earliest - self._build_ms - self._clock_ms()
+        if spare > 0 and len(self._mempool) < BUSY_TRANSACTIONS:
+            await trio.sleep(spare / 1000)
+        async with self._turn:
+            state = heads.view(self.execution.ledger, self.rules)
+            head = heads.head(state)
+            height = head.height + 1
+            registered = state.get(VALIDATORS, identity.address)
+            assert registered is not None, "whoever proposes has a record"
+            reveal = identity.reveals.reveal(registered.reveal)
+            header = Header(
+                self.rules.version_at(height),
+                height,
+                round_,
+                max(earliest, self._clock_ms()),
+                self.execution.parent_id(),
+                identity.address,
+                *(ZERO_HASH,) * 6,
+                reveal,
+            )
+            deadline = trio.current_time() + self._build_ms / 1000
+            waiting = self._mempool.for_block(head.base_price, self._nonce)
+            executed = await self.execution.build(
+                header, self.execution.last_commit(), waiting, lambda: trio.current_time() >= deadline
+            )
+        for skipped in executed.outcome.skipped:
+            if isinstance(skipped.cause, Broken) or skipped.cause.reason in HOPELESS:
+                self._mempool.drop(skipped.candidate.txid)
+        return executed
+
+    def _nonce(self, sender: bytes) -> int:
+        raw = self.execution.ledger.get(ACCOUNTS.prefix + sender)
+        return 0 if raw is None else int(ACCOUNTS.decode(raw).nonce)
+
+    async def judge(self, block: Block) -> Executed | None:
+        """Execute a proposed block; None when it is invalid, whatever the reason (logged)."""
+        try:
+            return await self.execute(block)
+        except Fault as fault:
+            log.warning("a block is invalid", height=block.header.height, why=str(fault))
+        except Broken as broken:
+            log.error("a proposed block met a bug; it is voted against", cause=str(broken), exc_info=True)
+        return None
+
+    async def execute(self, block: Block) -> Executed:
+        """All of a block's validity: header, commit, signatures, execution. Raises `Fault`, `Broken`."""
+        async with self._turn:
+            candidates = await self._candidates(block.transactions)
+            checks: list[SignatureCheck] = []
+
+            def collect(more: Sequence[SignatureCheck]) -> bool:
+                checks.extend(more)
+                return True
+
+            view = heads.view(self.execution.ledger, self.rules)
+            parent = self.execution.parent_id()
+            validity.check_block(view, self.rules, block, candidates, parent, collect)
+            if not all(await self._pool.signatures(checks)):
+                raise BlockInvalid(validity.COMMIT_UNSIGNED, height=block.header.height - 1)
+            return await self.execution.execute(block, candidates)
+
+    async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate[Any]]:
+        """A block's transactions: from the mempool, where they were verified, or verified now."""
+        found: list[Candidate[Any]] = []
+        checks: list[SignatureCheck] = []
+        for raw in raws:
+            known = self._mempool.by_wtxid(wtxid_of(raw))
+            if known is None:
+                known = decode_candidate(raw, self.rules)
+                checks += signature_checks(known.transaction, self.rules.genesis)
+            found.append(known)
+        if not all(await self._pool.signatures(checks)):
+            sender = found[0].transaction.body.sender
+            raise Rejected(BAD_SIGNATURE, sender=sender)
+        return found
