@@ -78,7 +78,8 @@ def recipient_key(text: str) -> bytes:
     # The text is valid, so the symbols are known and the checksum needs no second look.
     symbols = [_SYMBOLS.index(letter) for letter in text[len(RECIPIENT_PREFIX) + 1 :]]
     prefix, data = bech32m_decode(f"{RECIPIENT_PREFIX}1" + _spell(_other_checksum(symbols)))
-    assert prefix == RECIPIENT_PREFIX and len(data) == 52, "pyrage accepted it"
+    assert prefix == RECIPIENT_PREFIX, "pyrage accepted it"
+    assert len(data) == 52, "52 symbols hold 32 bytes"
     bits = 0
     for symbol in data:
         bits = bits << 5 | symbol

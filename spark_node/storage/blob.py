@@ -24,19 +24,21 @@ from consensus.types.errors import Fault, Reason
 from consensus.types.keys import SecretKey
 from spark_node.storage.blob_answers import FAULT_HEADER, told_fault
 from spark_node.storage.objects import ObjectName
+from spark_node.storage.seal_requests import DISK_REFUSES
 from spark_node.storage.shelf import UPLOAD_OUT_OF_PLACE
 from spark_node.storage.store import (
     OBJECT_BYTES_MAX,
     OBJECT_DIFFERS,
     OBJECT_MISSING,
     OBJECT_TOO_LARGE,
-    PIECE_BYTES,
     Progress,
     Stored,
+    file_pieces,
     file_size,
     finish_file,
     measure_file,
     partial_path,
+    write_all,
 )
 from spark_node.storage.tokens import sign_access
 
@@ -119,17 +121,15 @@ class BlobStore:
 
     # ------------------------------------------------------------------------------------- uploads
 
-    async def put(
-        self, name: ObjectName, source: Path, *, progress: Progress | None = None
-    ) -> Stored:
+    async def put(self, name: ObjectName, source: Path, *, progress: Progress | None = None) -> Stored:
         """Upload a file, from where the server has it; raise `Fault` 3460, 3461 or the server's."""
-        stored = await trio.to_thread.run_sync(measure_file, source)
+        stored = await trio.to_thread.run_sync(measure_file, source, abandon_on_cancel=True)
         patience, reached = _Patience(self.url), -1
         while True:
             try:
                 reached, is_whole = await self._put_once(name, stored, b"", None)
                 if not is_whole:
-                    pieces = _file_pieces(source, reached, stored.size, progress)
+                    pieces = file_pieces(source, reached, stored.size, progress)
                     reached, is_whole = await self._put_once(name, stored, pieces, reached)
             except _Unsteady as unsteady:
                 await patience.wait(reached, str(unsteady))
@@ -298,29 +298,14 @@ def _etag(response: httpx.Response) -> bytes | None:
     return bytes.fromhex(match[1]) if match is not None else None
 
 
-async def _file_pieces(
-    source: Path, offset: int, size: int, progress: Progress | None
-) -> AsyncIterator[bytes]:
-    async with await trio.open_file(source, "rb") as file:
-        await file.seek(offset)
-        while offset < size:
-            piece = await file.read(min(PIECE_BYTES, size - offset))
-            if not piece:  # it shrank: the server will miss the rest and say so
-                return
-            offset += len(piece)
-            yield piece
-            if progress is not None:
-                progress(offset, size)
-
-
 async def _write_response(
     response: httpx.Response, partial: Path, first: int, size: int, progress: Progress | None
 ) -> None:
     """Write the body at `first`, no further than `size`, and no byte that has not arrived."""
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    async with trio.wrap_file(open(descriptor, "wb", buffering=0)) as file:
-        await file.truncate(first)
-        await file.seek(first)
+    try:
+        os.ftruncate(descriptor, first)
+        os.lseek(descriptor, first, os.SEEK_SET)
         done = first
         # As it comes: collecting larger pieces would lose the last one when the connection breaks.
         async for piece in response.aiter_raw():
@@ -328,8 +313,12 @@ async def _write_response(
             if done > size:
                 raise _Unsteady("more bytes came than were announced")
             with trio.CancelScope(shield=True):
-                await file.write(piece)
+                await trio.to_thread.run_sync(write_all, descriptor, piece)
             if progress is not None:
                 progress(done, size)
+    except OSError as error:
+        raise Fault(DISK_REFUSES, path=partial.name, why=os.strerror(error.errno or 0).lower()) from None
+    finally:
+        os.close(descriptor)
     if done < size:
         raise _Unsteady("the download ended early")

@@ -41,9 +41,7 @@ class DirectoryStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    async def put(
-        self, name: ObjectName, source: Path, *, progress: Progress | None = None
-    ) -> Stored:
+    async def put(self, name: ObjectName, source: Path, *, progress: Progress | None = None) -> Stored:
         """Copy a file under `name`; raise `Fault` 3432 if other content has that name."""
         target = self.root / name.text
         stored = await _in_thread(measure_file, source)

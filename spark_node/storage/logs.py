@@ -57,7 +57,7 @@ RECORD_DAMAGED = Reason(
 )
 
 
-class LogChunk(Record):
+class LogChunk(Record, frozen=True):
     """Bytes of output from `offset`; the last chunk says how many more were dropped."""
 
     offset: Uint
@@ -66,7 +66,7 @@ class LogChunk(Record):
     dropped: Uint
 
 
-class ErrorReport(Record):
+class ErrorReport(Record, frozen=True):
     """Why a seat failed: exit status, a word for the cause, and the last 64 KiB of output."""
 
     exit_status: Uint
@@ -151,7 +151,7 @@ class LogWriter:
         """Seal what waits, up to a chunk, into the spool."""
         async with self._cutting:
             data = bytes(self._waiting[:CHUNK_BYTES_MAX])
-            if self._is_closed or not data and not is_last:
+            if self._is_closed or (not data and not is_last):
                 return
             chunk = LogChunk(self._offset, data, is_last, self._dropped if is_last else 0)
             sealed = seal(encode(chunk), self._recipient, CHUNK_BYTES_MAX + SEALED_OVERHEAD_MAX)
@@ -178,8 +178,9 @@ class LogWriter:
                 await trio.sleep(RETRY_S)
         is_last = "-last" if path.stem.endswith("-last") else ""
         # First what was reached, then the chunk goes: between the two it is sent twice, which is nothing.
-        _write_whole(self._spool / _REACHED, f"{n + 1}-{end}{is_last}".encode())
-        path.unlink()
+        reached = f"{n + 1}-{end}{is_last}".encode()
+        await trio.to_thread.run_sync(_write_whole, self._spool / _REACHED, reached)
+        await trio.to_thread.run_sync(path.unlink)
 
 
 _PASSING = frozenset({"place_unreachable", "upload_taken_over", "upload_stalled"})
@@ -217,9 +218,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 class LogReader:
     """Reads a log from any chunk on. Keep `next_n` to attach again without missing one."""
 
-    def __init__(
-        self, store: Store, task: bytes, seat: int, identity: Identity, *, next_n: int = 0
-    ) -> None:
+    def __init__(self, store: Store, task: bytes, seat: int, identity: Identity, *, next_n: int = 0) -> None:
         self._store, self._identity = store, identity
         self._name = ObjectName(task, seat, "log", 0)
         self.next_n = next_n
@@ -245,9 +244,11 @@ class LogReader:
 
     async def wait(self, poll_s: float = POLL_S) -> LogChunk:
         """The next chunk, asked for every `poll_s` seconds until it is there."""
-        while (chunk := await self.read()) is None:
+        while True:
+            chunk = await self.read()
+            if chunk is not None:
+                return chunk
             await trio.sleep(poll_s)
-        return chunk
 
 
 # ------------------------------------------------------------------------------------------- failing
@@ -265,7 +266,7 @@ async def put_error(store: Store, name: ObjectName, report: ErrorReport, recipie
     sealed = seal(data, recipient, len(data) + SEALED_OVERHEAD_MAX)
     with tempfile.TemporaryDirectory(prefix="eub-") as directory:
         path = Path(directory, "report.sealed")
-        path.write_bytes(sealed)
+        await trio.to_thread.run_sync(path.write_bytes, sealed)
         return await store.put(name, path)
 
 
@@ -286,7 +287,7 @@ async def _get_record(
         path = Path(directory, "sealed")  # ciphertext only: what opens stays in memory
         limit = bytes_max + 2 * SEALED_OVERHEAD_MAX
         await store.get(name, path, digest=digest, bytes_max=limit)
-        sealed = path.read_bytes()
+        sealed = await trio.to_thread.run_sync(path.read_bytes)
     data = unseal(sealed, identity, f"The object '{name.text}'")
     try:
         return codec.decode(data)

@@ -41,8 +41,10 @@ class ObjectName(NamedTuple):
     @property
     def text(self) -> str:
         """TASK/SEAT/KIND/NUMBER, as it stands in a URL, in a token and on disk."""
-        assert len(self.task) == 32 and self.kind in KINDS, "a task id and one of the four kinds"
-        assert 0 <= self.seat <= SEAT_MAX and 0 <= self.n <= NUMBER_MAX, "seat and number in range"
+        assert len(self.task) == 32, "a task id has 32 bytes"
+        assert self.kind in KINDS, "there are four kinds"
+        assert 0 <= self.seat <= SEAT_MAX, "a seat is one byte"
+        assert 0 <= self.n <= NUMBER_MAX, "numbers are bounded"
         return f"{self.task.hex()}/{self.seat}/{self.kind}/{self.n}"
 
 

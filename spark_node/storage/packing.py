@@ -18,7 +18,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import zstandard
 
@@ -68,7 +68,7 @@ TARGET_EXISTS = Reason(
 )
 
 
-class PackingLimits(Record):
+class PackingLimits(Record, frozen=True):
     """What an archive may hold at most, both ways.
 
     `ratio_max` is unpacked bytes per compressed byte, and counts only beyond `ratio_free_bytes`,
@@ -82,7 +82,7 @@ class PackingLimits(Record):
     ratio_free_bytes: Uint = 2**26
 
 
-class Content(Record):
+class Content(Record, frozen=True):
     """One file: its path in the archive, with slashes, and the SHA-256 of what it holds."""
 
     path: str
@@ -139,7 +139,7 @@ def pack(
     contents: list[Content] = []
     counted = _Counted(target)
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
-    with compressor.stream_writer(counted, closefd=False) as out:
+    with compressor.stream_writer(cast("BinaryIO", counted), closefd=False) as out:
         for found in _walk_sources(sources):
             tally.add(found.entry)
             out.write(entry_header(found.entry))
@@ -245,9 +245,7 @@ def _open_at(name: str, directory: int | None, flags: int, shown: str) -> int:
 # ---------------------------------------------------------------------------------------- unpacking
 
 
-def unpack(
-    archive: BinaryIO, target: Path, limits: PackingLimits = DEFAULT_LIMITS
-) -> tuple[Content, ...]:
+def unpack(archive: BinaryIO, target: Path, limits: PackingLimits = DEFAULT_LIMITS) -> tuple[Content, ...]:
     """Unpack into `target`, which must not exist or be empty; return the contents, sorted by path.
 
     Everything is written to a sibling directory that only the owner may enter and that takes its
@@ -268,7 +266,7 @@ def unpack(
 
 def refuse_occupied(target: Path) -> None:
     """Raise `Fault` 3405 unless `target` does not exist or is an empty directory."""
-    if target.is_symlink() or target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise Fault(TARGET_EXISTS, path=str(target)[-120:])
 
 

@@ -132,9 +132,7 @@ def _with_number(error: OSError, path: str) -> OSError:
 def _compare(source: Path, digest: bytes) -> Sealed:
     measured = _measure(source)
     if measured.digest != digest:
-        raise Fault(
-            CIPHERTEXT_DIFFERS, what=source.name[-120:], expected=digest, found=measured.digest
-        )
+        raise Fault(CIPHERTEXT_DIFFERS, what=source.name[-120:], expected=digest, found=measured.digest)
     return measured
 
 

@@ -35,7 +35,7 @@ DISK_REFUSES = Reason(
 )
 
 
-class Sealed(Record):
+class Sealed(Record, frozen=True):
     """A sealed file: SHA-256 and size of its ciphertext in bytes, and what it holds if it is packed."""
 
     digest: Hash32
@@ -43,7 +43,7 @@ class Sealed(Record):
     contents: tuple[Content, ...]
 
 
-class SealFile(Record, tag=0):
+class SealFile(Record, tag=0, frozen=True):
     """Encrypt a file to a recipient."""
 
     source: bytes
@@ -51,7 +51,7 @@ class SealFile(Record, tag=0):
     recipient: str
 
 
-class OpenFile(Record, tag=1):
+class OpenFile(Record, tag=1, frozen=True):
     """Decrypt a file whose ciphertext has `digest`."""
 
     source: bytes
@@ -63,7 +63,7 @@ class OpenFile(Record, tag=1):
         return "OpenFile(…)"
 
 
-class SealDirectory(Record, tag=2):
+class SealDirectory(Record, tag=2, frozen=True):
     """Pack one directory (`is_whole`) or several sources, and encrypt the archive."""
 
     sources: tuple[bytes, ...]
@@ -73,7 +73,7 @@ class SealDirectory(Record, tag=2):
     limits: PackingLimits
 
 
-class OpenDirectory(Record, tag=3):
+class OpenDirectory(Record, tag=3, frozen=True):
     """Decrypt an archive whose ciphertext has `digest`, and unpack it."""
 
     source: bytes
@@ -86,13 +86,13 @@ class OpenDirectory(Record, tag=3):
         return "OpenDirectory(…)"
 
 
-class Done(Record, tag=0):
+class Done(Record, tag=0, frozen=True):
     """The child's success."""
 
     sealed: Sealed
 
 
-class Failed(Record, tag=1):
+class Failed(Record, tag=1, frozen=True):
     """The child's `Fault`: the code of its reason, and its facts by their type."""
 
     code: Uint

@@ -49,6 +49,8 @@ RESULT_ENVELOPE_BYTES_MAX = 1024
 OVERHEAD_BYTES_MIN = 200 + 16
 """What sealing adds at least to 64 KiB or less. The library adds a stanza of random length as well, so
 that readers stay tolerant; measured over 30,000 envelopes: 384 bytes in all at most."""
+_PACKAGES = str(Path(__file__).resolve().parents[2])
+"""Where the child finds this code, whatever directory it is started in."""
 ATTEMPTS_MAX = 8
 """An envelope that is near its limit is sealed again, as often as this, for a shorter random stanza."""
 
@@ -102,9 +104,7 @@ async def seal_file(source: Path, target: Path, recipient: str) -> Sealed:
 
 async def open_file(source: Path, target: Path, identity: Identity, digest: bytes) -> Sealed:
     """Decrypt `source`, whose ciphertext has this SHA-256, as `target`; raise `Fault` 3412, 3414-3416."""
-    return await _in_child(
-        target, lambda at: OpenFile(os.fsencode(source), at, digest, str(identity))
-    )
+    return await _in_child(target, lambda at: OpenFile(os.fsencode(source), at, digest, str(identity)))
 
 
 async def seal_directory(
@@ -117,9 +117,7 @@ async def seal_directory(
     parse_recipient(recipient)
     is_whole = isinstance(sources, Path)
     listed = tuple(os.fsencode(s) for s in ([sources] if isinstance(sources, Path) else sources))
-    return await _in_child(
-        target, lambda at: SealDirectory(listed, is_whole, at, recipient, limits)
-    )
+    return await _in_child(target, lambda at: SealDirectory(listed, is_whole, at, recipient, limits))
 
 
 async def open_directory(
@@ -156,7 +154,6 @@ async def _in_child(target: Path, ask: Callable[[bytes], Request]) -> Sealed:
 
 
 async def _ask_child(request: Request) -> Sealed:
-    root = str(Path(__file__).resolve().parents[2])
     # -P: the current directory may hold a stranger's files, and no module may come from there.
     done = await trio.run_process(
         [sys.executable, "-P", "-m", "spark_node.storage.seal_file"],
@@ -164,7 +161,7 @@ async def _ask_child(request: Request) -> Sealed:
         capture_stdout=True,
         capture_stderr=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": _PACKAGES},
     )
     if done.returncode != 0:
         # Its error output is not passed on: whatever ended it, it held an identity.

@@ -30,9 +30,13 @@ from spark_node.storage.seal_requests import DISK_REFUSES
 from spark_node.storage.store import (
     OBJECT_FIXED,
     OBJECT_TOO_LARGE,
+    Stored,
+    file_pieces,
     file_size,
     finish_file,
+    measure_file,
     partial_path,
+    write_all,
 )
 
 _PURGED_PREFIX = ".purged-"
@@ -181,6 +185,17 @@ class Shelf:
             await self._finish(name, partial, digest)
             return Admission(length, True)
 
+    async def take(self, name: ObjectName, source: Path) -> Stored:
+        """Put a file of this machine on the shelf, without a network; raise `Fault` as `append` does."""
+        stored = await trio.to_thread.run_sync(measure_file, source, abandon_on_cancel=True)
+        offset, is_whole = self.admit(name, stored.digest, stored.size)
+        if not is_whole:
+            pieces = file_pieces(source, offset, stored.size, None)
+            offset, is_whole = await self.append(name, stored.digest, stored.size, offset, pieces)
+        if not is_whole:  # it shrank while it was read
+            raise Fault(UPLOAD_OUT_OF_PLACE, have=offset, offset=stored.size)
+        return stored
+
     async def remove(self, name: ObjectName) -> None:
         """Remove a whole object, if there is one."""
         held = self.find(name)
@@ -233,7 +248,8 @@ class Shelf:
         use.bytes += size
         use.objects += objects
         self._total += size
-        assert use.bytes >= 0 and use.objects >= 0 and self._total >= 0, "what goes was there"
+        assert use.bytes >= 0, "the bytes that go were there"
+        assert use.objects >= 0, "the object that goes was there"
 
     @asynccontextmanager
     async def _alone(self, name: ObjectName, partial: Path) -> AsyncIterator[None]:
@@ -278,9 +294,7 @@ def _existing(root: Path) -> Iterator[tuple[bytes, int]]:
             yield bytes.fromhex(path.relative_to(root).parts[0]), path.stat().st_size
 
 
-async def _write_pieces(
-    partial: Path, pieces: AsyncIterator[bytes], bytes_max: int, length: int
-) -> None:
+async def _write_pieces(partial: Path, pieces: AsyncIterator[bytes], bytes_max: int, length: int) -> None:
     """Append what comes, at most `bytes_max`; what arrived before a break is on disk."""
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
@@ -289,15 +303,9 @@ async def _write_pieces(
                 raise Fault(UPLOAD_TOO_LONG, limit=length)
             # Shielded: a piece is written whole or the offset would be a guess.
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_write_all, descriptor, piece)
+                await trio.to_thread.run_sync(write_all, descriptor, piece)
             bytes_max -= len(piece)
     except OSError as error:
         raise Fault(DISK_REFUSES, path=partial.name, why=os.strerror(error.errno or 0).lower()) from None
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, piece: bytes) -> None:
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

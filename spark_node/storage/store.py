@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
+
+import trio
 
 from consensus.types.errors import Fault, Reason
 from spark_node.storage.objects import ObjectName
@@ -68,9 +70,7 @@ class Stored(NamedTuple):
 class Store(Protocol):
     """A place where sealed objects lie. Use it as an async context manager."""
 
-    async def put(
-        self, name: ObjectName, source: Path, *, progress: Progress | None = None
-    ) -> Stored:
+    async def put(self, name: ObjectName, source: Path, *, progress: Progress | None = None) -> Stored:
         """Store a file under `name`; putting the same content again changes nothing."""
         ...
 
@@ -131,3 +131,26 @@ def finish_file(partial: Path, target: Path, name: ObjectName, digest: bytes) ->
         os.fsync(file.fileno())
     partial.replace(target)
     return found
+
+
+def write_all(descriptor: int, piece: bytes) -> None:
+    """Write a piece whole: the system may take less than it is given. Blocks."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+async def file_pieces(
+    source: Path, offset: int, size: int, progress: Progress | None
+) -> AsyncIterator[bytes]:
+    """The bytes of a file from `offset` to `size`, a piece at a time."""
+    async with await trio.open_file(source, "rb") as file:
+        await file.seek(offset)
+        while offset < size:
+            piece = await file.read(min(PIECE_BYTES, size - offset))
+            if not piece:  # it shrank: the receiver will miss the rest and say so
+                return
+            offset += len(piece)
+            yield piece
+            if progress is not None:
+                progress(offset, size)

@@ -112,9 +112,7 @@ def read_entry(read: Callable[[int], bytes]) -> Entry | None:
         block = read(BLOCK_BYTES)
     kind = _kind(block)
     if kind not in (b"0", b"5"):
-        raise Fault(
-            ARCHIVE_UNSAFE, path=_shown(block), why=_KINDS_REFUSED.get(kind, "its kind is not ours")
-        )
+        raise Fault(ARCHIVE_UNSAFE, path=_shown(block), why=_KINDS_REFUSED.get(kind, "its kind is not ours"))
     if any(block[157:257]) or any(block[345:500]):
         raise Fault(ARCHIVE_DAMAGED, why="a header has a link target or a path prefix")
     is_directory = kind == b"5"

@@ -66,7 +66,7 @@ TOKEN_FOR_SOMETHING_ELSE = Reason(
 )
 
 
-class Access(Record):
+class Access(Record, frozen=True):
     """What is signed: `expiry_s` is in seconds since 1970 (UTC)."""
 
     genesis: Hash32
@@ -76,7 +76,7 @@ class Access(Record):
     expiry_s: Uint
 
 
-class AccessToken(Record):
+class AccessToken(Record, frozen=True):
     """An access, the key that signed it, and its BIP-340 signature."""
 
     access: Access
@@ -91,7 +91,8 @@ def sign_access(
     key: SecretKey, genesis: bytes, method: str, name: ObjectName, now_s: int, lifetime_s: int = LIFETIME_S
 ) -> str:
     """Sign access of one `method` to one object until `now_s + lifetime_s`; return base64url text."""
-    assert method in METHODS and 0 < lifetime_s <= LIFETIME_S_MAX, "a method, and an hour at most"
+    assert method in METHODS, "a store has four methods"
+    assert 0 < lifetime_s <= LIFETIME_S_MAX, "an hour at most"
     access = Access(genesis, name.task, method, name.text, now_s + lifetime_s)
     token = AccessToken(access, key.public, key.sign(_message(access)))
     return base64.urlsafe_b64encode(encode(token)).rstrip(b"=").decode("ascii")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,9 +66,11 @@ async def world(root: Path, limits: ShelfLimits | None = None) -> AsyncIterator[
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.fail_after(LIMIT_S):
-            binds = await nursery.start(lambda task_status: serve(
-                application, config, shutdown_trigger=stop.wait, task_status=task_status
-            ))
+            binds = await nursery.start(
+                lambda task_status: serve(
+                    application, config, shutdown_trigger=stop.wait, task_status=task_status
+                )
+            )
             yield World(binds[0], shelf, asked)
         stop.set()
 
@@ -91,11 +93,11 @@ class Cutter:
 
     async def _forward(self, client: trio.SocketStream) -> None:
         host, port = self.target.removeprefix("http://").split(":")
-        async with client, await trio.open_tcp_stream(host, int(port)) as server:
-            async with trio.open_nursery() as nursery:
-                scope = nursery.cancel_scope
-                nursery.start_soon(self._copy, client, server, self.up_bytes, scope)
-                nursery.start_soon(self._copy, server, client, self.down_bytes, scope)
+        server = await trio.open_tcp_stream(host, int(port))
+        async with client, server, trio.open_nursery() as nursery:
+            scope = nursery.cancel_scope
+            nursery.start_soon(self._copy, client, server, self.up_bytes, scope)
+            nursery.start_soon(self._copy, server, client, self.down_bytes, scope)
 
     async def _copy(
         self, source: trio.SocketStream, sink: trio.SocketStream, limit: int | None, scope: trio.CancelScope
@@ -144,7 +146,8 @@ async def test_an_object_comes_back_as_it_was(tmp_path: Path, size: int) -> None
         assert here.asked[0] == (key_address(PARTY.public), NAME.task, 0, "in", "HEAD")
         await store.delete(NAME)
         await store.delete(NAME)
-        assert await store.size(NAME) is None and here.shelf.used_bytes() == 0
+        assert await store.size(NAME) is None
+        assert here.shelf.used_bytes() == 0
         assert not leftovers(tmp_path)
 
 
@@ -158,10 +161,12 @@ async def test_an_interrupted_upload_goes_on_where_it_broke(tmp_path: Path) -> N
         async with here.store(url=url) as store:
             stored = await store.put(NAME, source)
         held = here.shelf.find(NAME)
-        assert held is not None and held.path.read_bytes() == source.read_bytes()
+        assert held is not None
+        assert held.path.read_bytes() == source.read_bytes()
         assert held.digest == stored.digest
         assert 4 <= cutter.cuts <= 12
-        assert here.shelf.used_bytes() == 700_000 and not leftovers(tmp_path)
+        assert here.shelf.used_bytes() == 700_000
+        assert not leftovers(tmp_path)
         nursery.cancel_scope.cancel()
 
 
@@ -177,7 +182,8 @@ async def test_an_interrupted_download_goes_on_where_it_broke(tmp_path: Path) ->
         async with here.store(url=url) as store:
             assert await store.get(NAME, tmp_path / "target", digest=stored.digest) == stored
         assert (tmp_path / "target").read_bytes() == source.read_bytes()
-        assert 4 <= cutter.cuts <= 12 and not leftovers(tmp_path)
+        assert 4 <= cutter.cuts <= 12
+        assert not leftovers(tmp_path)
         nursery.cancel_scope.cancel()
 
 
@@ -197,12 +203,14 @@ async def test_a_transfer_goes_on_in_another_process(tmp_path: Path) -> None:
         assert here.shelf.used_bytes() == 200_000
         seen: list[int] = []
         await store.put(NAME, source, progress=lambda done, of: seen.append(done))
-        assert seen[0] > 200_000 and here.shelf.used_bytes() == 500_000
+        assert seen[0] > 200_000
+        assert here.shelf.used_bytes() == 500_000
         partial = blob.partial_path(tmp_path / "target", digest)
         partial.write_bytes(data[:300_000])
         seen.clear()
         await store.get(NAME, tmp_path / "target", digest=digest, progress=lambda done, of: seen.append(done))
-        assert seen[0] > 299_999 and (tmp_path / "target").read_bytes() == data
+        assert seen[0] > 299_999
+        assert (tmp_path / "target").read_bytes() == data
 
 
 @pytest.mark.trio
@@ -214,7 +222,8 @@ async def test_a_damaged_partial_download_is_not_delivered(tmp_path: Path) -> No
         blob.partial_path(tmp_path / "target", stored.digest).write_bytes(bytes(5_000))
         with pytest.raises(Fault) as caught:
             await store.get(NAME, tmp_path / "target", digest=stored.digest)
-        assert caught.value.reason is OBJECT_DIFFERS and not (tmp_path / "target").exists()
+        assert caught.value.reason is OBJECT_DIFFERS
+        assert not (tmp_path / "target").exists()
         assert await store.get(NAME, tmp_path / "target", digest=stored.digest) == stored
 
 
@@ -248,7 +257,8 @@ async def test_a_stranger_gets_nothing_and_is_told_why(tmp_path: Path) -> None:
                 await attempt()
             assert caught.value.reason is ACCESS_DENIED
             assert caught.value.facts["account"] == key_address(STRANGER.public)
-        assert not list((tmp_path / "shelf").iterdir()) and not (tmp_path / "target").exists()
+        assert not list((tmp_path / "shelf").iterdir())
+        assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.trio
@@ -257,11 +267,14 @@ async def test_a_request_without_a_good_token_never_reaches_the_chain(tmp_path: 
     async with world(tmp_path / "shelf") as here, httpx.AsyncClient(trust_env=False) as client:
         for headers in ({}, {"authorization": "Basic x"}, {"authorization": "Bearer x"}):
             answer = await client.get(f"{here.url}/{NAME.text}", headers=headers)
-            assert answer.status_code == 401 and answer.json()["code"] == 3420
-            assert answer.json()["data"]["name"] == "token_malformed" and answer.json()["data"]["hint"]
+            assert answer.status_code == 401
+            assert answer.json()["code"] == 3420
+            assert answer.json()["data"]["name"] == "token_malformed"
+            assert answer.json()["data"]["hint"]
         for path in ("..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "", NAME.text + "/..", "a%00b"):
             answer = await client.get(f"{here.url}/{path}")
-            assert answer.status_code == 404 and answer.json()["code"] == 3400
+            assert answer.status_code == 404
+            assert answer.json()["code"] == 3400
         assert (await client.post(f"{here.url}/{NAME.text}")).status_code == 405
         assert not here.asked
 
@@ -275,7 +288,8 @@ async def test_an_object_never_changes_once_it_is_whole(tmp_path: Path) -> None:
             await store.put(NAME, file_of(tmp_path / "two", 10))
         assert caught.value.reason is OBJECT_FIXED
         held = here.shelf.find(NAME)
-        assert held is not None and held.digest == stored.digest
+        assert held is not None
+        assert held.digest == stored.digest
 
 
 @pytest.mark.trio
@@ -292,11 +306,16 @@ async def test_an_object_never_changes_once_it_is_whole(tmp_path: Path) -> None:
 async def test_a_limit_is_told_before_the_upload(tmp_path: Path, limits: ShelfLimits, reason: object) -> None:
     """Two objects of 1,000 bytes: at the latest the second is refused, and only the first takes room."""
     async with world(tmp_path / "shelf", limits) as here, here.store() as store:
-        with pytest.raises(Fault) as caught:
+
+        async def put_two() -> None:
             for n in range(2):
                 await store.put(NAME._replace(n=n), file_of(tmp_path / "source", 1_000))
+
+        with pytest.raises(Fault) as caught:
+            await put_two()
         assert caught.value.reason is reason
-        assert here.shelf.used_bytes() in (0, 1_000) and not leftovers(tmp_path)
+        assert here.shelf.used_bytes() in (0, 1_000)
+        assert not leftovers(tmp_path)
 
 
 def signed(method: str, name: ObjectName = NAME) -> dict[str, str]:
@@ -337,9 +356,11 @@ async def test_a_lying_upload_is_cut_off_and_forgotten(tmp_path: Path) -> None:
         for name, value in (("upload-digest", "AB"), ("upload-length", "-1"), ("upload-offset", "01")):
             answer = await client.put(at, headers={**upload(b"text"), name: value}, content=b"text")
             assert (answer.status_code, answer.json()["code"]) == (400, 3451)
-        assert here.shelf.used_bytes() <= 9 and here.shelf.find(NAME) is None
+        assert here.shelf.used_bytes() <= 9
+        assert here.shelf.find(NAME) is None
         await here.shelf.purge(NAME.task)
-        assert here.shelf.used_bytes() == 0 and not list((tmp_path / "shelf").iterdir())
+        assert here.shelf.used_bytes() == 0
+        assert not list((tmp_path / "shelf").iterdir())
 
 
 @pytest.mark.trio
@@ -395,6 +416,19 @@ async def test_the_newer_of_two_connections_continues_an_upload(tmp_path: Path) 
 
 
 @pytest.mark.trio
+async def test_an_agent_serves_its_own_files_without_sending_them_to_itself(tmp_path: Path) -> None:
+    """What it puts on its shelf is fetched by others like anything else; a second time changes nothing."""
+    source = file_of(tmp_path / "source", 600_000)
+    async with world(tmp_path / "shelf") as here, here.store() as store:
+        stored = await here.shelf.take(NAME, source)
+        assert await here.shelf.take(NAME, source) == stored
+        assert await store.get(NAME, tmp_path / "target", digest=stored.digest) == stored
+        with pytest.raises(Fault) as caught:
+            await here.shelf.take(NAME, file_of(tmp_path / "other", 5))
+        assert caught.value.reason is OBJECT_FIXED
+
+
+@pytest.mark.trio
 async def test_a_settled_task_leaves_nothing(tmp_path: Path) -> None:
     """Objects, uploads in progress and their count go; other tasks stay; a restart counts the same."""
     shelf = Shelf(tmp_path / "shelf", ShelfLimits(free_bytes_min=0))
@@ -433,8 +467,10 @@ async def test_a_crash_between_object_and_digest_leaves_no_half_object(tmp_path:
     (tmp_path / NAME.text).write_bytes(b"text")
     (tmp_path / ".purged-x" / "y").mkdir(parents=True)
     shelf = Shelf(tmp_path, ShelfLimits())
-    assert shelf.used_bytes() == 0 and shelf.find(NAME) is None
-    assert not (tmp_path / NAME.text).exists() and not (tmp_path / ".purged-x").exists()
+    assert shelf.used_bytes() == 0
+    assert shelf.find(NAME) is None
+    assert not (tmp_path / NAME.text).exists()
+    assert not (tmp_path / ".purged-x").exists()
 
 
 @pytest.mark.trio
@@ -463,10 +499,8 @@ async def liar(answer: Callable[[], bytes]) -> AsyncIterator[str]:
     async def reply(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some()
-            try:
+            with suppress(trio.BrokenResourceError):
                 await stream.send_all(answer())
-            except trio.BrokenResourceError:
-                pass
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
@@ -492,10 +526,10 @@ async def liar(answer: Callable[[], bytes]) -> AsyncIterator[str]:
 )
 async def test_a_lying_server_costs_nothing_but_a_fault(tmp_path: Path, head: bytes, reason: object) -> None:
     """Too much, too vague, elsewhere, out of place, unknown words, endless words, another object."""
-    async with liar(lambda: head) as url:
-        async with BlobStore(url, AccessSigner(PARTY, GENESIS, lambda: NOW)) as store:
-            with pytest.raises(Fault) as caught:
-                await store.get(NAME, tmp_path / "target", digest=b"\1" * 32, bytes_max=1_000_000)
+    signer = AccessSigner(PARTY, GENESIS, lambda: NOW)
+    async with liar(lambda: head) as url, BlobStore(url, signer) as store:
+        with pytest.raises(Fault) as caught:
+            await store.get(NAME, tmp_path / "target", digest=b"\1" * 32, bytes_max=1_000_000)
     assert caught.value.reason is reason
     assert not (tmp_path / "target").exists()
 

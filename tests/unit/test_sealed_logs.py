@@ -79,16 +79,15 @@ async def test_a_log_arrives_whole_and_in_order(tmp_path: Path) -> None:
                 await log.write(line)
             await log.close()
     text, last = await read_all(store)
-    assert text == b"".join(lines) and last.dropped == 0
+    assert text == b"".join(lines)
+    assert last.dropped == 0
     sealed = b"".join(p.read_bytes() for p in (tmp_path / "store").rglob("*") if p.is_file())
     assert b"line 1" not in sealed
     assert [p.name for p in (tmp_path / "spool").iterdir()] == ["reached"]
 
 
 @pytest.mark.trio
-async def test_a_line_is_seen_while_the_program_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_line_is_seen_while_the_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One short line is flushed without company, and without the log's end."""
     monkeypatch.setattr(logs, "FLUSH_S", 0.01)
     store = DirectoryStore(tmp_path / "store")
@@ -115,7 +114,8 @@ async def test_a_reader_that_attaches_again_misses_nothing(tmp_path: Path) -> No
         first = LogReader(store, TASK, 0, IDENTITY)
         seen = b"".join([(await first.wait()).data for _ in range(3)])
         rest, _ = await read_all(store, first.next_n)
-    assert len(seen) == 3 * CHUNK_BYTES_MAX and seen + rest == bytes(range(256)) * 1024
+    assert len(seen) == 3 * CHUNK_BYTES_MAX
+    assert seen + rest == bytes(range(256)) * 1024
 
 
 @pytest.mark.trio
@@ -133,7 +133,8 @@ async def test_a_spark_without_network_keeps_writing_and_sends_later(
             await log.write(text)
             await log.close()
             waiting = b"".join(p.read_bytes() for p in (tmp_path / "spool").iterdir())
-            assert len(waiting) > len(text) and b"training" not in waiting
+            assert len(waiting) > len(text)
+            assert b"training" not in waiting
             store.online.set()
     assert (await read_all(store))[0] == text
 
@@ -159,7 +160,8 @@ async def test_a_restarted_spark_continues_its_log(tmp_path: Path) -> None:
         await again.close()
         await again.run()
         text, last = await read_all(store)
-    assert text == part * 3 and last.offset == len(part) * 3
+    assert text == part * 3
+    assert last.offset == len(part) * 3
 
 
 @pytest.mark.trio
@@ -172,7 +174,8 @@ async def test_a_log_ends_at_its_limit_and_says_how_much_is_missing(tmp_path: Pa
     await log.close()
     await log.run()
     text, last = await read_all(store)
-    assert len(text) == 50_000 and last.dropped == 50_000
+    assert len(text) == 50_000
+    assert last.dropped == 50_000
 
 
 async def put_chunk(store: DirectoryStore, at: Path, n: int, data: bytes) -> None:
@@ -196,7 +199,8 @@ async def test_a_rearranged_damaged_or_foreign_chunk_is_refused(tmp_path: Path) 
             await reader.read()
         assert caught.value.reason is reason
         reader.next_n += 1
-    assert (await reader.wait()).is_last and await reader.read() is None
+    assert (await reader.wait()).is_last
+    assert await reader.read() is None
     with pytest.raises(Fault) as caught:
         await LogReader(store, TASK, 0, new_identity()).read()
     assert caught.value.reason is DOES_NOT_OPEN
@@ -210,7 +214,9 @@ async def test_a_failure_report_keeps_the_end_of_the_output(tmp_path: Path) -> N
     report = error_report(127, "command not found: eho", output)
     stored = await put_error(store, name, report, TO)
     back = await get_error(store, name, IDENTITY, stored.digest)
-    assert back == report and len(back.tail) == TAIL_BYTES_MAX and back.tail.endswith(b"49999\n")
+    assert back == report
+    assert len(back.tail) == TAIL_BYTES_MAX
+    assert back.tail.endswith(b"49999\n")
     with pytest.raises(Fault) as caught:
         await get_error(store, name, IDENTITY, bytes(32))
     assert caught.value.reason is OBJECT_DIFFERS
@@ -222,4 +228,5 @@ def test_a_week_of_lines_fits_into_a_store() -> None:
     while seconds < 7 * 86_400:
         seconds += logs.FLUSH_S * 2 ** (chunks // logs.CHUNKS_PER_PACE)
         chunks += 1
-    assert chunks < ShelfLimits().task_objects_max and math.isfinite(seconds)
+    assert chunks < ShelfLimits().task_objects_max
+    assert math.isfinite(seconds)

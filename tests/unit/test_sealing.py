@@ -89,7 +89,8 @@ def test_a_malformed_identity_is_never_repeated() -> None:
     with pytest.raises(Fault) as caught:
         parse_identity(text)
     assert caught.value.reason is IDENTITY_MALFORMED
-    assert text not in str(caught.value) and caught.value.__cause__ is None
+    assert text not in str(caught.value)
+    assert caught.value.__cause__ is None
     shown = repr(OpenFile(b"", b"", bytes(32), text)) + repr(
         OpenDirectory(b"", b"", bytes(32), text, PackingLimits())
     )
@@ -182,7 +183,8 @@ async def test_a_damaged_or_foreign_file_is_refused_and_nothing_plaintext_stays(
     assert caught.value.reason is DOES_NOT_OPEN
     with pytest.raises(Fault) as caught:
         await open_file(tmp_path / "sealed", room / "out", IDENTITY, bytes(32))
-    assert caught.value.reason is CIPHERTEXT_DIFFERS and caught.value.facts["found"] == sealed.digest
+    assert caught.value.reason is CIPHERTEXT_DIFFERS
+    assert caught.value.facts["found"] == sealed.digest
     assert not list(room.iterdir())
 
 
@@ -192,7 +194,8 @@ async def test_the_disks_and_the_packers_refusals_come_through(tmp_path: Path) -
     to = recipient_of(IDENTITY)
     with pytest.raises(Fault) as caught:
         await seal_file(tmp_path / "absent", tmp_path / "sealed", to)
-    assert caught.value.reason is DISK_REFUSES and "absent" in str(caught.value)
+    assert caught.value.reason is DISK_REFUSES
+    assert "absent" in str(caught.value)
     with pytest.raises(Fault) as caught:
         await seal_file(tmp_path / "absent", tmp_path / "no" / "sealed", to)
     assert caught.value.reason is DISK_REFUSES
@@ -200,8 +203,10 @@ async def test_the_disks_and_the_packers_refusals_come_through(tmp_path: Path) -
     (tmp_path / "source" / "link").symlink_to("/etc")
     with pytest.raises(Fault) as caught:
         await seal_directory(tmp_path / "source", tmp_path / "sealed", to)
-    assert caught.value.reason is PACKING_REFUSED and caught.value.facts["path"] == "link"
-    assert nothing_is_left(tmp_path) and not (tmp_path / "sealed").exists()
+    assert caught.value.reason is PACKING_REFUSED
+    assert caught.value.facts["path"] == "link"
+    assert nothing_is_left(tmp_path)
+    assert not (tmp_path / "sealed").exists()
 
 
 @pytest.mark.trio
@@ -220,7 +225,8 @@ async def test_the_identity_is_no_argument_of_the_child(
 
     monkeypatch.setattr(sealing.trio, "run_process", watch)
     await open_file(tmp_path / "sealed", tmp_path / "opened", IDENTITY, sealed.digest)
-    assert seen and not any(str(IDENTITY) in word for word in seen)
+    assert seen
+    assert not any(str(IDENTITY) in word for word in seen)
 
 
 @pytest.mark.trio
@@ -232,7 +238,8 @@ async def test_a_child_that_dies_is_a_fault_and_leaves_nothing(
     monkeypatch.setattr(sealing.sys, "executable", "/bin/false")
     with pytest.raises(Fault) as caught:
         await seal_file(tmp_path / "plain", tmp_path / "sealed", recipient_of(IDENTITY))
-    assert caught.value.reason is SEALING_STOPPED and nothing_is_left(tmp_path)
+    assert caught.value.reason is SEALING_STOPPED
+    assert nothing_is_left(tmp_path)
 
 
 @pytest.mark.trio
