@@ -6,7 +6,7 @@ Not here: a draw's point (types/draws.py), who proposes (validators.py), what is
 Keeps: a reveal is the preimage of its validator's commitment, so a proposer can withhold it but not
 choose it; a chain's position is found by walking to the commitment that the chain holds, never
 remembered, so that a restore from words loses nothing. A secret appears in no repr and no exception.
-Errors: 1390 commitment_of_another_chain, 1391 reveals_used_up.
+Errors: 1390 commitment_of_another_chain, 1391 reveals_used_up, 1392 checkpoints_of_another_chain.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ REVEALS_USED_UP = Reason(
     "All {length} reveals of this chain are used; the validator cannot propose.",
     "Renew the reveal chain; the new one is effective two epochs later.",
 )
+CHECKPOINTS_OF_ANOTHER_CHAIN = Reason(
+    1392,
+    "checkpoints_of_another_chain",
+    "found:count needed:count",
+    "These {found} checkpoints do not belong to this reveal chain, which has {needed}.",
+    "Delete the checkpoint file; it is made again from the validator's secret.",
+)
 
 
 def chain_start(secret: bytes, generation: int) -> bytes:
@@ -55,7 +62,8 @@ class RevealChain:
     """A validator's chain x₀ … x_N, held as about √N checkpoints; x_N is its first commitment.
 
     Making one costs N hashes, about a microsecond each. A node with a long chain keeps
-    `checkpoints` in a file and hands them back.
+    `checkpoints` in a file, guarded by a checksum, and hands them back; those of another secret,
+    generation or length raise `Fault` 1392.
     """
 
     __slots__ = ("_checkpoints", "_positions", "_segment", "_segment_start", "length", "spacing")
@@ -66,9 +74,10 @@ class RevealChain:
         assert 1 <= length <= CHAIN_LENGTH_MAX, "a chain has at least one reveal"
         self.length = length
         self.spacing = max(1, isqrt(length))
-        self._checkpoints = list(checkpoints) or self._walk(chain_start(secret, generation))
-        assert len(self._checkpoints) == length // self.spacing + 1, "checkpoints of this length"
-        assert self._checkpoints[0] == chain_start(secret, generation), "checkpoints of this secret"
+        start, needed = chain_start(secret, generation), length // self.spacing + 1
+        if checkpoints and (len(checkpoints) != needed or checkpoints[0] != start):
+            raise Fault(CHECKPOINTS_OF_ANOTHER_CHAIN, found=len(checkpoints), needed=needed)
+        self._checkpoints = list(checkpoints) or self._walk(start)
         self._positions = {value: i * self.spacing for i, value in enumerate(self._checkpoints)}
         self._segment: list[bytes] = []
         self._segment_start = 0

@@ -52,6 +52,15 @@ def test_checkpoints_can_be_kept_and_handed_back():
     assert again.commitment == chain.commitment == plain_chain(1000, 4)[-1]
 
 
+@pytest.mark.parametrize(("generation", "length"), [(5, 1000), (4, 900)])
+def test_checkpoints_of_another_chain_are_refused(generation: int, length: int):
+    """Another generation's, or another length's."""
+    kept = be.RevealChain(SECRET, 4, 1000).checkpoints
+    with pytest.raises(Fault) as caught:
+        be.RevealChain(SECRET, generation, length, kept)
+    assert caught.value.reason is be.CHECKPOINTS_OF_ANOTHER_CHAIN
+
+
 def test_a_commitment_of_another_generation_or_beyond_the_end_is_not_found():
     """Wrong words must be named as such, not answered with a wrong reveal."""
     chain, longer = be.RevealChain(SECRET, 0, 100), plain_chain(101)
