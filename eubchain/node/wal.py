@@ -2,7 +2,8 @@
 
 Here: the file's frames, appending, making durable, beginning the next height's file, reading back.
 Not here: replaying (consensus/agreement/replay.py), what follows from what was found (recovery.py).
-Keeps: a record is durable once `sync` has returned, and everything before it too. A torn end is cut only
+Keeps: a record is durable once `sync` has returned, and everything before it too. The bytes of every block
+that an input says is here stand before it, so a replay needs nobody else. A torn end is cut only
 if no whole frame follows it; a hole before a whole frame is damage, and the node refuses to start.
 
 File: the header frame, then frames. Frame = marker (8) ‖ crc32 (4) ‖ length (4) ‖ kind (1) ‖ payload; the
@@ -18,7 +19,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from consensus.agreement.inputs import INPUT, RecordedInput
+from consensus.agreement.inputs import INPUT, BlockBuilt, BlockReceived, RecordedInput
 from consensus.types.block import BLOCK_TRANSPORT_BYTES_MAX
 from consensus.types.codec import Codec, Hash32, Record, Uint, encode
 from consensus.types.errors import Fault, Reason, Rejected
@@ -83,7 +84,7 @@ class InputEntry(NamedTuple):
 
 
 class BlockEntry(NamedTuple):
-    """The bytes of a block that was proposed or voted for."""
+    """The bytes of a block that was built or received; they stand before the input that says so."""
 
     block_id: bytes
     data: bytes
@@ -238,6 +239,10 @@ class Wal:
 
     def append_input(self, event: RecordedInput, *, is_own: bool = False) -> None:
         """Add an input that changed the machine's state, or a message that this node has signed."""
+        if isinstance(event, BlockReceived | BlockBuilt):
+            # A replay that decides must have the block at hand, though its bytes came from a peer
+            # long ago and this node never voted for it.
+            assert event.block_id in self._blocks, "a block's bytes stand before the news of it"
         self._append(_OWN if is_own else _INPUT, encode(event))
 
     def append_block(self, block_id: bytes, data: bytes) -> None:

@@ -1,0 +1,140 @@
+"""Agreement under a bad network, crashes and liars: no fork, no double signing, and life after healing.
+
+Each scenario runs under several seeds; a seed replays exactly. `AGREEMENT_SEEDS=A-B` runs others.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from consensus.agreement.evidence import evidence_checks
+from consensus.types.keys import verify
+from tests.sim.liars.equivocator import Equivocator
+from tests.sim.liars.silent import Silent
+from tests.sim.liars.withholder import Withholder
+from tests.sim.network import ROUGH, Faults
+from tests.sim.node import GENESIS, SimNode
+from tests.sim.world import World
+
+
+def seeds(default: int) -> range:
+    """The seeds to run."""
+    first, _, last = os.environ.get("AGREEMENT_SEEDS", f"0-{default - 1}").partition("-")
+    return range(int(first), int(last) + 1)
+
+
+def heal_and_check(world: World, more: int = 3, limit_ms: int = 240_000) -> None:
+    """After healing every honest node goes on, and nothing bad has happened."""
+    world.heal()
+    world.until_height(max(len(node.ledger) for node in world.honest) + more, limit_ms)
+    world.check()
+
+
+def test_one_validator_decides_alone():
+    """A set of one needs nobody: block after block at the interval."""
+    world = World(0, [1])
+    world.until_height(10, 20_000)
+    world.check()
+    assert world.clock.now_ms - 1_000_000 < 10 * 700
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_calm_network_decides_every_height_in_its_first_round(seed: int):
+    """Without faults no round is lost."""
+    world = World(seed, [1, 1, 1, 1])
+    world.until_height(10, 20_000)
+    world.check()
+    assert all(stored.commit.round == 0 for stored in world.nodes[0].ledger)
+
+
+@pytest.mark.parametrize("seed", seeds(4))
+def test_a_rough_network_cannot_fork_and_goes_on_when_it_calms_down(seed: int):
+    """Loss, duplication, reordering and delays beyond the timeouts."""
+    world = World(seed, [1, 1, 1, 1])
+    world.faults(ROUGH)
+    world.run(30_000)
+    world.check()
+    heal_and_check(world)
+
+
+@pytest.mark.parametrize("seed", seeds(4))
+def test_a_network_of_unequal_powers_survives_heavy_loss(seed: int):
+    """Power, not heads, makes a quorum."""
+    world = World(seed, [30, 30, 20, 10, 5, 5])
+    world.faults(Faults(loss=0.4, duplication=0.3, delay_ms=(1, 1_500)))
+    world.run(40_000)
+    world.check()
+    heal_and_check(world)
+
+
+@pytest.mark.parametrize("seed", seeds(4))
+def test_a_split_without_a_quorum_on_either_side_stands_still_and_then_goes_on(seed: int):
+    """Two and two: nobody may decide alone; together they go on where they were."""
+    world = World(seed, [1, 1, 1, 1])
+    world.until_height(2)
+    world.split([0, 1], [2, 3])
+    world.run(15_000)
+    heights = [len(node.ledger) for node in world.nodes]
+    world.run(15_000)
+    assert heights == [len(node.ledger) for node in world.nodes]
+    heal_and_check(world)
+
+
+@pytest.mark.parametrize("seed", seeds(8))
+def test_crashes_at_any_disk_operation_lose_nothing_that_was_said(seed: int):
+    """Power cuts tear files and drop what was not synced, again and again, on all nodes."""
+    world = World(seed, [1, 1, 1, 1])
+    world.faults(Faults(loss=0.05, duplication=0.05, delay_ms=(1, 100)))
+    for _ in range(25):
+        world.crash_sometime(world.random.randrange(4))
+        world.run(world.random.randint(100, 3_000))
+        if world.random.random() < 0.6:
+            for node in world.nodes:
+                if not node.is_up:
+                    node.start()
+        world.check()
+    heal_and_check(world)
+    assert sum(len(node.plans) for node in world.nodes) > 8
+
+
+@pytest.mark.parametrize("seed", seeds(4))
+def test_all_validators_losing_power_at_once_is_survived(seed: int):
+    """The whole network stops at one moment and comes back."""
+    world = World(seed, [1, 1, 1, 1])
+    for _ in range(5):
+        world.run(world.random.randint(200, 2_500))
+        for node in world.nodes:
+            node.crash()
+        world.run(1_000)
+        world.restart_all()
+    heal_and_check(world)
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_an_equivocator_below_a_third_forks_nothing_and_is_proved_guilty(seed: int):
+    """It says different things to different nodes, in a rough network with crashes."""
+    world = World(seed, [1, 1, 1, 1], {seed % 4: Equivocator})
+    world.faults(Faults(loss=0.05, duplication=0.1, delay_ms=(1, 200)))
+    for _ in range(8):
+        world.crash_sometime(world.random.randrange(4))
+        world.run(2_500)
+        world.restart_all()
+    world.check()
+    heal_and_check(world, more=5)
+    proofs = [proof for node in world.honest for proof in node.evidence]
+    assert proofs
+    for proof in proofs:
+        assert proof.key == world.validators[seed % 4].key
+        assert all(verify(*check) for check in evidence_checks(proof, GENESIS))
+
+
+@pytest.mark.parametrize("liar", [Silent, Withholder])
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_validator_that_says_too_little_only_costs_its_rounds(seed: int, liar: type[SimNode]):
+    """Silence and blocks without bytes delay, and nothing else."""
+    world = World(seed, [1, 1, 1, 1], {seed % 4: liar})
+    world.faults(Faults(loss=0.02, delay_ms=(1, 100)))
+    world.run(20_000)
+    heal_and_check(world, more=5)
