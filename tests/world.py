@@ -112,9 +112,7 @@ class World:
         self._keys = {operator.consensus.public: operator.consensus for operator in self.operators}
         self._chains = {operator.address: operator.chain for operator in self.operators}
 
-    def _make_genesis(
-        self, balance: int, bonds: Sequence[int], vesting: Sequence[Vesting]
-    ) -> Genesis:
+    def _make_genesis(self, balance: int, bonds: Sequence[int], vesting: Sequence[Vesting]) -> Genesis:
         voters = [
             GenesisValidator(
                 operator.address,
@@ -300,16 +298,12 @@ class World:
     def validate(self, block: Block, candidates: Sequence[Candidate[Any]]) -> Outcome:
         """Check and execute a block as a validator does; raises `BlockInvalid`."""
         check_block(self.view, self.rules, block, candidates, self.last_id, verify_all)
-        return apply_block(
-            self.state, self.rules, block.header, block.last_commit, candidates, strict=True
-        )
+        return apply_block(self.state, self.rules, block.header, block.last_commit, candidates, strict=True)
 
     def commit_for(self, block: Block, absent: Collection[str] = ()) -> Commit:
         """Precommits of everyone in the set but `absent`."""
         identity = block_id(self.rules.genesis, block.header)
-        message = vote_hash(
-            self.rules.genesis, PRECOMMIT, block.header.height, block.header.round, identity
-        )
+        message = vote_hash(self.rules.genesis, PRECOMMIT, block.header.height, block.header.round, identity)
         away = {self[name].address for name in absent}
         members = self.validators
         bits, signatures = 0, []
@@ -320,9 +314,7 @@ class World:
         bitmap = bits.to_bytes((len(members) + 7) // 8, "little")
         return Commit(block.header.round, identity, bitmap, tuple(signatures))
 
-    def block(
-        self, *, absent: Collection[str] = (), round_: int = 0, time_ms: int | None = None
-    ) -> Outcome:
+    def block(self, *, absent: Collection[str] = (), round_: int = 0, time_ms: int | None = None) -> Outcome:
         """Build the next block from what is pending, validate it, compare, commit. Returns its outcome.
 
         `absent` names operators that do not sign it. Left-out transactions stay in `outcome.skipped`.

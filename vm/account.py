@@ -85,7 +85,5 @@ def multi_transfer(state: State, call: Call, payload: MultiTransfer) -> None:
 
 OPERATIONS = (
     Operation("transfer", Transfer, check_nothing, transfer_cost, transfer),
-    Operation(
-        "multi_transfer", MultiTransfer, check_multi_transfer, multi_transfer_cost, multi_transfer
-    ),
+    Operation("multi_transfer", MultiTransfer, check_multi_transfer, multi_transfer_cost, multi_transfer),
 )

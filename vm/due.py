@@ -20,8 +20,6 @@ class DueKind(IntEnum):
 
     UNBONDING = 1
     FORFEITS = 2
-    INFRACTION = 3
-    BEACON = 4
     TASK_OFFERS_END = 10
     TASK_BEGIN = 11
     """A reservation's `not_before`: its clocks start."""
@@ -68,18 +66,22 @@ def is_scheduled(state: State, height: int, kind: DueKind, entry: bytes) -> bool
 def fire(state: State, handlers: Mapping[DueKind, Handler]) -> None:
     """Run what is due, up to `max_due_per_block` counting 1 + the records that an entry touches.
 
-    The first entry of a block always fires, so that no entry is too large ever to fire.
+    The first entry of a block always fires, so that no entry is too large ever to fire. What a handler
+    schedules for this height fires after all that waited before it.
     """
     limit = state.block.params.chain.max_due_per_block
     stop = (state.block.height + 1).to_bytes(8, "big")
     spent = 0
     while spent < limit:
-        # One at a time: a handler may schedule for this height or take another entry back.
-        entries = state.scan(DUE, stop=stop, limit=1)
-        if not entries:
+        waiting = state.scan(DUE, stop=stop, limit=limit - spent)
+        if not waiting:
             return
-        key = entries[0][0]
-        state.delete(DUE, key)
-        touched = state.records_touched
-        handlers[DueKind(key[8])](state, key[9:], int.from_bytes(key[:8], "big"))
-        spent += 1 + state.records_touched - touched
+        for key, _ in waiting:
+            if spent >= limit:
+                return
+            if state.get(DUE, key) is None:
+                continue  # an earlier entry's handler took it back
+            state.delete(DUE, key)
+            touched = state.records_touched
+            handlers[DueKind(key[8])](state, key[9:], int.from_bytes(key[:8], "big"))
+            spent += 1 + state.records_touched - touched

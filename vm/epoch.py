@@ -101,11 +101,7 @@ def _jail_the_absent(state: State, counted: Tally) -> None:
             continue
         if is_absent(row, state.block.params.validators.min_signed_percent):
             validator.jail(state, member.address)
-            state.emit(
-                validator.JAIL(
-                    account=row.address, due=row.due, signed=row.signed, missed=row.missed
-                )
-            )
+            state.emit(validator.JAIL(account=row.address, due=row.due, signed=row.signed, missed=row.missed))
 
 
 def is_absent(row: Row, signed_percent_least: int) -> bool:

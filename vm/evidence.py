@@ -174,9 +174,7 @@ def _message(state: State, payload: SubmitEvidence, said: Said) -> bytes:
     genesis = state.block.genesis
     if payload.kind == PROPOSAL:
         assert said.block_id is not None, "checked without state"
-        return proposal_hash(
-            genesis, payload.height, payload.round, said.block_id, said.valid_round
-        )
+        return proposal_hash(genesis, payload.height, payload.round, said.block_id, said.valid_round)
     return vote_hash(genesis, payload.kind, payload.height, payload.round, said.block_id)
 
 
@@ -216,6 +214,4 @@ def cost(payload: SubmitEvidence, fees: FeeParams) -> Cost:
     return Cost(0, 2)
 
 
-OPERATIONS = (
-    Operation("evidence.submit", SubmitEvidence, check, cost, submit, proves_itself=True),
-)
+OPERATIONS = (Operation("evidence.submit", SubmitEvidence, check, cost, submit, proves_itself=True),)

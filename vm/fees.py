@@ -86,11 +86,7 @@ class Room:
 
     def lane_fits(self, sender: bytes, units: int, size: int) -> bool:
         """Whether the lane would take one more of `sender`, of `units` at most and `size` bytes."""
-        return (
-            sender not in self.served
-            and units <= self.lane_units_left
-            and size <= self.lane_bytes_left
-        )
+        return sender not in self.served and units <= self.lane_units_left and size <= self.lane_bytes_left
 
     def ordinary_fits(self, units: int, size: int) -> bool:
         """Whether the rest of the block has room."""

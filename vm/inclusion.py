@@ -179,9 +179,7 @@ def _run(
     return OK, ()
 
 
-def _include_evidence(
-    state: State, room: Room, candidate: Candidate[Any], operation: Operation
-) -> Receipt:
+def _include_evidence(state: State, room: Room, candidate: Candidate[Any], operation: Operation) -> Receipt:
     """Evidence has no sender to charge, so what it cannot show keeps it out of every block."""
     if room.evidence_left < 1:
         raise Rejected(TOO_MUCH_EVIDENCE, limit=fees.EVIDENCE_MAX)

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from consensus.types.codec import Record, Uint
 from consensus.types.receipt import EventKind
+from vm import members, spark
+from vm.members import Register
 from vm.state import Namespace, State, Table
 from vm.tally import Tally
-from vm.task.forfeits import is_spark_outage
+
+SPARKS_LEAST = 4
+SHARE_DIVISOR = 100
+"""A spark counts for an outage from a hundredth of all proved compute on: dust cannot stage one."""
 
 OUTAGE = EventKind(
     1951,
@@ -42,12 +47,32 @@ def decide(state: State, counted: Tally) -> bool:
     commits, or many sparks failed together. Stored for the forfeits that wait for it.
     """
     validators_out = counted.commits > 0 and 2 * counted.commits_thin >= counted.commits
-    is_outage = validators_out or is_spark_outage(state, state.block.epoch)
+    is_outage = validators_out or is_spark_outage(state)
     state.put(EPOCHS, _key(state.block.epoch), EpochEnd(is_outage, state.block.height))
     if is_outage:
         thin = counted.commits_thin
         state.emit(OUTAGE(epoch=state.block.epoch, commits=counted.commits, thin=thin))
     return is_outage
+
+
+def is_spark_outage(state: State) -> bool:
+    """Whether the sparks that failed a seat's availability in this epoch hold more than a third of ΣS,
+    at least four of them with a hundredth of it each.
+    """
+    epoch = state.block.epoch
+    total = failed = large = 0
+    speeds: list[tuple[int, bool]] = []
+    for address in members.addresses(state, Register.SPARKS):
+        record = state.get(spark.SPARKS, address)
+        assert record is not None, "who is listed has a record"
+        speed = spark.proving_capacity(record, epoch)
+        total += speed
+        speeds.append((speed, record.failed_epoch == epoch + 1))
+    for speed, has_failed in speeds:
+        if has_failed:
+            failed += speed
+            large += speed * SHARE_DIVISOR >= total
+    return total > 0 and 3 * failed > total and large >= SPARKS_LEAST
 
 
 def was_outage(state: State, epoch: int) -> bool:

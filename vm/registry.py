@@ -1,6 +1,7 @@
 """Every type of transaction and every due entry's handler, gathered from the families.
 
-Here: `OPERATIONS`, the union of their payloads, `TRANSACTION`, decoding with all stateless checks, `DUE_HANDLERS`.
+Here: `OPERATIONS`, the union of their payloads, `TRANSACTION`, decoding with all stateless checks,
+`DUE_HANDLERS`.
 Not here: the families themselves; what needs state (vm/inclusion.py).
 Keeps: type numbers are part of the protocol and never reused; an unknown number is malformed.
 Errors: 1017 evidence_envelope.
@@ -24,6 +25,8 @@ from vm import account, evidence, spark, stake, validator
 from vm.due import DueKind, Handler
 from vm.operation import Operation
 from vm.rules import Rules
+from vm.task.operations import DUE_HANDLERS as TASK_HANDLERS
+from vm.task.operations import OPERATIONS as TASK_OPERATIONS
 
 EVIDENCE_ENVELOPE = Reason(
     1017,
@@ -38,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stake.OPERATIONS,
     *validator.OPERATIONS,
     *spark.OPERATIONS,
+    *TASK_OPERATIONS,
     *evidence.OPERATIONS,
 )
 OPERATION_OF: dict[type[Any], Operation] = {operation.payload: operation for operation in OPERATIONS}
@@ -48,7 +52,7 @@ PAYLOAD: Any = Union[tuple(operation.payload for operation in OPERATIONS)]  # no
 """The union of all payloads; their tags tell them apart."""
 TRANSACTION: Codec[Transaction[Any]] = Codec(Transaction[PAYLOAD])
 
-DUE_HANDLERS: dict[DueKind, Handler] = {DueKind.UNBONDING: stake.mature}
+DUE_HANDLERS: dict[DueKind, Handler] = {DueKind.UNBONDING: stake.mature, **TASK_HANDLERS}
 
 
 def decode_candidate(raw: bytes, rules: Rules) -> Candidate[Any]:

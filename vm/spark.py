@@ -160,9 +160,7 @@ def check_register(payload: RegisterSpark, params: Params) -> None:
     """Refuse a first difficulty out of range."""
     least, most = params.resource.difficulty_min, params.resource.difficulty_start_max
     if not least <= payload.difficulty <= most:
-        raise Rejected(
-            DIFFICULTY_OUT_OF_RANGE, difficulty=payload.difficulty, least=least, most=most
-        )
+        raise Rejected(DIFFICULTY_OUT_OF_RANGE, difficulty=payload.difficulty, least=least, most=most)
 
 
 def register(state: State, call: Call, payload: RegisterSpark) -> None:
@@ -177,9 +175,7 @@ def register(state: State, call: Call, payload: RegisterSpark) -> None:
     params = state.block.params.resource
     bonded = stake(state, sender).bonded
     if bonded < params.spark_bond:
-        raise Rejected(
-            SPARK_BOND_BELOW_MINIMUM, account=sender, bonded=bonded, least=params.spark_bond
-        )
+        raise Rejected(SPARK_BOND_BELOW_MINIMUM, account=sender, bonded=bonded, least=params.spark_bond)
     if old is not None and payload.slots < old.running:
         raise Rejected(SLOTS_IN_USE, slots=payload.slots, running=old.running)
     if members.count(state, Register.SPARKS) >= params.max_sparks:
@@ -256,7 +252,8 @@ def retire(state: State, call: Call, payload: RetireSpark) -> None:
 
 def _retire(state: State, address: bytes) -> None:
     spark = state.get(SPARKS, address)
-    assert spark is not None and spark.status == ACTIVE, "only the active retire"
+    assert spark is not None, "who is listed or votes has a record"
+    assert spark.status == ACTIVE, "only the active retire"
     state.put(SPARKS, address, replace(spark, status=RETIRED, power=0))
     members.remove(state, Register.SPARKS, stake(state, address).bonded, address)
 

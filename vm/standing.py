@@ -25,9 +25,7 @@ def faded(state: State, address: bytes) -> Standing:
     return reputation.faded(stored, state.block.epoch, state.block.params.resource.fade_shift)
 
 
-def add_outcome(
-    state: State, address: bytes, outcome: Callable[..., Standing], *figures: int
-) -> None:
+def add_outcome(state: State, address: bytes, outcome: Callable[..., Standing], *figures: int) -> None:
     """Add an outcome, one of `add_…` in consensus/resource/reputation.py with its figures."""
     before = state.get(STANDINGS, address) or NO_STANDING
     shift = state.block.params.resource.fade_shift
@@ -67,9 +65,7 @@ def add_blame(state: State, address: bytes, amount: int) -> None:
 def unit(state: State, share: int, power: int, epoch_reward: int) -> int:
     """U, grains, of an account with compute share c and power P (parts per billion)."""
     params = state.block.params.resource
-    return reputation.evidence_unit(
-        params.evidence_price, epoch_reward, share, power, params.fade_shift
-    )
+    return reputation.evidence_unit(params.evidence_price, epoch_reward, share, power, params.fade_shift)
 
 
 def newcomer_kappa(state: State, address: bytes) -> int:

@@ -53,7 +53,9 @@ class Counting:
     def __init__(self, before: Tally) -> None:
         self._commits, self._commits_thin = before.commits, before.commits_thin
         # Lists in field order after the address: a record per change would cost more than the change.
-        self._rows = {row.address: [row.due, row.signed, row.proposed, row.missed, row.accrued] for row in before.rows}
+        self._rows = {
+            row.address: [row.due, row.signed, row.proposed, row.missed, row.accrued] for row in before.rows
+        }
 
     def _row(self, address: bytes) -> list[int]:
         return self._rows.setdefault(address, [0, 0, 0, 0, 0])

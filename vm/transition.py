@@ -87,9 +87,7 @@ def apply_block(
     enough: Callable[[], bool] = keep_going,
 ) -> Outcome:
     """Execute a block in one go; see `apply_in_slices`."""
-    running = apply_in_slices(
-        reader, rules, header, last_commit, candidates, strict=strict, enough=enough
-    )
+    running = apply_in_slices(reader, rules, header, last_commit, candidates, strict=strict, enough=enough)
     while True:
         try:
             next(running)

@@ -295,25 +295,23 @@ def unjail_is_due(state: State, call: Call, payload: Unjail) -> bool:
     """A jailed validator past its term uses the lane."""
     validator = state.get(VALIDATORS, call.sender)
     return (
-        validator is not None
-        and validator.status == JAILED
-        and state.block.epoch >= validator.jailed_until
+        validator is not None and validator.status == JAILED and state.block.epoch >= validator.jailed_until
     )
 
 
 def jail(state: State, address: bytes) -> None:
     """Jail from the end of this epoch until one full epoch has passed."""
     validator = state.get(VALIDATORS, address)
-    assert validator is not None and validator.status == ACTIVE, "only the active are jailed"
-    state.put(
-        VALIDATORS, address, replace(validator, status=JAILED, jailed_until=state.block.epoch + 2)
-    )
+    assert validator is not None, "who is listed or votes has a record"
+    assert validator.status == ACTIVE, "only the active are jailed"
+    state.put(VALIDATORS, address, replace(validator, status=JAILED, jailed_until=state.block.epoch + 2))
 
 
 def tombstone(state: State, address: bytes) -> None:
     """Take a double signer out of the register, it and its keys for ever."""
     validator = state.get(VALIDATORS, address)
-    assert validator is not None and validator.status != TOMBSTONED, "tombstoned once"
+    assert validator is not None, "who is listed or votes has a record"
+    assert validator.status != TOMBSTONED, "tombstoned once"
     if validator.status != RETIRED:
         members.remove(state, Register.VALIDATORS, stake(state, address).bonded, address)
     state.put(KEYS, validator.key, KeyOwner(address, True))

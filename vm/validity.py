@@ -97,9 +97,7 @@ def check_block(
     """
     check_header(state, rules, block.header, parent)
     check_sizes(rules, block.transactions)
-    _check_hash(
-        "transactions root", block.header.txs_root, txs_root([c.wtxid for c in candidates])
-    )
+    _check_hash("transactions root", block.header.txs_root, txs_root([c.wtxid for c in candidates]))
     _check_hash("last commit hash", block.header.last_commit_hash, commit_hash(block.last_commit))
     height = block.header.height
     if (block.last_commit is None) != (height == 1):
@@ -137,9 +135,7 @@ def check_proposal_header(
         )
     expected = proposer(validators, before.beacon, header.height, header.round).address
     if header.proposer != expected:
-        raise BlockInvalid(
-            WRONG_PROPOSER, proposer=header.proposer, expected=expected, round=header.round
-        )
+        raise BlockInvalid(WRONG_PROPOSER, proposer=header.proposer, expected=expected, round=header.round)
     account = state.get(VALIDATORS, expected)
     assert account is not None, "whoever stands in a set has a record"
     if not is_reveal_of(header.reveal, account.reveal):
