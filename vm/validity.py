@@ -49,8 +49,8 @@ WRONG_REVEAL = Reason(
     1907, "wrong_reveal", "proposer:address",
     "The header's reveal is not the preimage of {proposer}'s commitment.", _FAULTY,
 )  # fmt: skip
-TOO_EARLY = Reason(
-    1908, "too_early", "time_ms:count earliest_ms:count",
+BLOCK_TOO_EARLY = Reason(
+    1908, "block_too_early", "time_ms:count earliest_ms:count",
     "The header's time is {time_ms}; after its parent it is {earliest_ms} at the earliest.", _FAULTY,
 )  # fmt: skip
 WRONG_HASH = Reason(
@@ -142,7 +142,7 @@ def check_proposal_header(
         raise BlockInvalid(WRONG_REVEAL, proposer=expected)
     earliest = before.time_ms + rules.params.chain.block_interval_ms
     if header.time_ms < earliest:
-        raise BlockInvalid(TOO_EARLY, time_ms=header.time_ms, earliest_ms=earliest)
+        raise BlockInvalid(BLOCK_TOO_EARLY, time_ms=header.time_ms, earliest_ms=earliest)
 
 
 def check_sizes(rules: Rules, transactions: Sequence[bytes]) -> None:
