@@ -57,6 +57,11 @@ class LedgerReader:
         return self._meta
 
     @property
+    def source(self) -> Source:
+        """The rows themselves, for audits."""
+        return self._source
+
+    @property
     def height(self) -> int:
         """The height of the last block; 0 at genesis."""
         return self._meta.height

@@ -2,7 +2,8 @@
 
 Here: `Column`, `Source` (the database or a snapshot of it), `Store` (the open database).
 Not here: what the columns hold (ledger/layout.py), blocks and state (ledger/ledger.py).
-Keeps: one process at a time; a column is a one-byte prefix and nothing reads across columns.
+Keeps: one process at a time; what was read from the disk fits its checksum; a column is a one-byte
+prefix and nothing reads across columns.
 Errors: 2101 ledger_locked, 2102 ledger_missing, 2103 foreign_directory, 2104 ledger_damaged,
 2105 ledger_write_failed.
 """
@@ -100,7 +101,7 @@ class Batch(Protocol):
 class _Rows(Protocol):
     """What LevelDB's database and its snapshots have in common."""
 
-    def get(self, key: bytes) -> bytes | None: ...
+    def get(self, key: bytes, *, verify_checksums: bool) -> bytes | None: ...
 
     def iterator(
         self, *, start: bytes, stop: bytes, reverse: bool, verify_checksums: bool
@@ -118,7 +119,7 @@ class Source:
     def get(self, column: Column, key: bytes) -> bytes | None:
         """The row, or None; raise `Fault(LEDGER_DAMAGED)`."""
         try:
-            return self._rows.get(column + key)
+            return self._rows.get(column + key, verify_checksums=True)
         except plyvel.Error as error:
             raise Fault(LEDGER_DAMAGED, path=self.path, why=_words(error)) from error
 
@@ -129,14 +130,11 @@ class Source:
         stop: bytes | None = None,
         *,
         reverse: bool = False,
-        verify: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with start <= key < stop in order of keys; `verify` checks the disk's checksums."""
+        """Rows with start <= key < stop in order of keys; raise `Fault(LEDGER_DAMAGED)`."""
         end = bytes([column[0] + 1]) if stop is None else column + stop
         try:
-            rows = self._rows.iterator(
-                start=column + start, stop=end, reverse=reverse, verify_checksums=verify
-            )
+            rows = self._rows.iterator(start=column + start, stop=end, reverse=reverse, verify_checksums=True)
             for key, value in rows:
                 yield key[1:], value
         except plyvel.Error as error:
@@ -208,9 +206,11 @@ class Store:
         self._database.compact_range()
 
     def close(self) -> None:
-        """Release the directory. Snapshots of it end with it."""
+        """Release the directory. Snapshots of it end with it; a second call does nothing."""
         self._database.close()
-        os.close(self._owner)
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
 
 
 def _words(error: BaseException) -> str:
