@@ -56,12 +56,16 @@ def locked_amount(lock: Vesting, time_ms: int) -> int:
 
 def spendable(state: State, address: bytes) -> int:
     """Grains that fees, transfers, bonds and deposits may draw on: the balance without what is locked."""
-    held = account(state, address).balance
+    return unlocked(state, address, account(state, address).balance)
+
+
+def unlocked(state: State, address: bytes, balance: int) -> int:
+    """What of the account's `balance`, which the caller has read, no vesting lock holds; grains."""
     locks = state.get(VESTING, address)
     if locks is None:
-        return held
+        return balance
     time_ms = state.block.time_ms
-    return max(0, held - sum(locked_amount(lock, time_ms) for lock in locks.locks))
+    return max(0, balance - sum(locked_amount(lock, time_ms) for lock in locks.locks))
 
 
 def credit(state: State, address: bytes, amount: int) -> None:
@@ -84,7 +88,9 @@ def require(state: State, address: bytes, amount: int) -> None:
 def debit(state: State, address: bytes, amount: int) -> None:
     """Take grains from a balance, refusing when they are not free; the caller puts them elsewhere."""
     assert amount >= 0, "a debit is not negative"
-    require(state, address, amount)
     before = account(state, address)
+    have = unlocked(state, address, before.balance)
+    if have < amount:
+        raise Rejected(SHORT_OF_FUNDS, account=address, have=have, need=amount)
     state.put(ACCOUNTS, address, Account(before.nonce, before.balance - amount))
     state.supply.balances -= amount

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from consensus.types.errors import Reason, Rejected
+from consensus.types.errors import Fault, Reason, Rejected
 from consensus.types.params import Params
 from consensus.types.receipt import OK, Receipt
 from consensus.types.transaction import Candidate
 from vm import fees, funds
 from vm.fees import Price, Room
 from vm.funds import ACCOUNTS, Account
-from vm.operation import Operation
+from vm.operation import Cost, Operation
 from vm.registry import OPERATION_OF
 from vm.state import Call, State
 
@@ -74,7 +74,16 @@ TOO_MUCH_EVIDENCE = Reason(
     "It stays in the pool for the next block.",
 )
 
-BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    Fault,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What a mistake of ours raises. Named, because an interrupt or a lack of memory is none."""
 
 
@@ -126,7 +135,7 @@ def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receip
     if body.max_price < base:
         raise Rejected(PRICE_TOO_LOW, max_price=body.max_price, price=base)
     reserve = most * body.max_price
-    have = funds.spendable(state, sender)
+    have = funds.unlocked(state, sender, before.balance)
     if have < reserve:
         raise Rejected(FEE_NOT_COVERED, sender=sender, have=have, need=reserve)
     if room.transactions_left < 1 or not (in_lane or room.ordinary_fits(most, size)):
@@ -134,8 +143,7 @@ def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receip
 
     # The reserve is out of reach of the operation; what is not charged returns below.
     state.put(ACCOUNTS, sender, Account(before.nonce + 1, before.balance - reserve))
-    code, facts = _run(state, call, candidate, operation, before)
-    assert state.entries_created <= cost.entries_max, f"{operation.name} declares too few entries"
+    code, facts = _run(state, call, candidate, operation, cost, before)
     units += state.entries_created * fee_params.new_entry
     price = Price(base, 0) if in_lane else fees.ordinary_price(base, body)
     fee = units * (price.base + price.tip)
@@ -163,12 +171,18 @@ def _check_order(body: Any, nonce: int, height: int, ttl: int) -> None:
 
 
 def _run(
-    state: State, call: Call, candidate: Candidate[Any], operation: Operation, before: Account
+    state: State,
+    call: Call,
+    candidate: Candidate[Any],
+    operation: Operation,
+    cost: Cost,
+    before: Account,
 ) -> tuple[int, tuple[int | bytes, ...]]:
     """Run the operation; returns code and facts. A refusal leaves the overlay as it was."""
     state.begin()
     try:
         operation.apply(state, call, candidate.transaction.body.payload)
+        assert state.entries_created <= cost.entries_max, f"{operation.name} declares too few entries"
     except Rejected as refusal:
         state.undo()
         return refusal.reason.code, refusal.values()

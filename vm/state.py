@@ -202,25 +202,16 @@ class State:
     def get(self, table: Table[R], key: bytes) -> R | None:
         """The record, or None."""
         full = table.prefix + key
-        try:
-            return self._values[full]  # type: ignore[return-value]  # a table has one record type
-        except KeyError:
-            pass
+        values = self._values
+        if full in values:
+            return values[full]  # type: ignore[return-value]  # a table has one record type
         raw = self._reader.get(full)
         value = None if raw is None else table.decode(raw)
-        self._values[full] = value
+        values[full] = value
         return value
 
-    def put(self, table: Table[R], key: bytes, record: R) -> None:
-        """Write the record."""
-        self._write(table, key, record)
-
-    def delete(self, table: Table[R], key: bytes) -> None:
-        """Remove a record that exists."""
-        assert self.get(table, key) is not None, f"nothing to delete in {table.namespace.name}"
-        self._write(table, key, None)
-
-    def _write(self, table: Table[R], key: bytes, record: R | None) -> None:
+    def put(self, table: Table[R], key: bytes, record: R | None) -> None:
+        """Write the record; None is for `delete`."""
         full = table.prefix + key
         values = self._values
         old = values[full] if full in values else self.get(table, key)
@@ -231,6 +222,11 @@ class State:
         values[full] = record
         dirty[full] = None
         self.records_touched += 1
+
+    def delete(self, table: Table[R], key: bytes) -> None:
+        """Remove a record that exists."""
+        assert self.get(table, key) is not None, f"nothing to delete in {table.namespace.name}"
+        self.put(table, key, None)
 
     def scan(
         self, table: Table[R], start: bytes = b"", stop: bytes | None = None, limit: int = 2**31
@@ -290,8 +286,9 @@ class State:
 
     def written(self, table: Table[R]) -> list[bytes]:
         """Keys of `table` written since `begin`, each once, in the order of their first write."""
-        first = table.prefix[0]
-        return list(dict.fromkeys(full[1:] for full, _, _ in self._journal if full[0] == first))
+        first = table.number
+        # A dict, for order; the loop is on the path of every transaction.
+        return list(dict.fromkeys([full[1:] for full, _, _ in self._journal if full[0] == first]))
 
     def finish(self) -> dict[bytes, bytes | None]:
         """Close the block: store the supply and return every written key, encoded, in key order.
