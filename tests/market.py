@@ -15,12 +15,14 @@ from consensus.types.hashing import Tag, tagged_hash
 from consensus.types.params import DEV, Params
 from consensus.types.reader import MemoryState
 from consensus.types.receipt import Event
-from vm import due, funds, pools
+from vm import due, funds, members, outage, pools
 from vm.head import epoch_of
+from vm.members import Register
 from vm.operation import Operation
 from vm.spark import ACTIVE, SPARKS, Hardware, Spark
+from vm.stake import STAKES, Stake
 from vm.state import BlockContext, Call, State
-from vm.task import forfeits
+from vm.tally import Tally
 from vm.task.deadlines import DUE_HANDLERS
 from vm.task.operations import OPERATIONS
 from vm.task.payloads import (
@@ -99,7 +101,8 @@ class Market:
         self.events: list[Event] = []
         """Of everything accepted so far."""
         self.operations: dict[type[Any], Operation] = {o.payload: o for o in OPERATIONS}
-        self.force_outage: bool | None = None
+        self.thin = False
+        """Whether the validators are too few in every commit, which is an outage."""
         self.state = self._open()
         for account in (REQUESTER, SPARK, OTHER):
             self.fund(account, START_BALANCE)
@@ -140,7 +143,13 @@ class Market:
             "kappa": KAPPA_NEWCOMER,
         }
         existing = self.state.get(SPARKS, account)
-        if existing is not None:
+        if existing is None:
+            bond = self.params.resource.spark_bond
+            self.state.supply.issued += bond
+            self.state.supply.bonded += bond
+            self.state.put(STAKES, account, Stake(bond, 0, ()))
+            members.add(self.state, Register.SPARKS, bond, account)
+        else:
             fields |= {name: getattr(existing, name) for name in fields}
         self.state.put(SPARKS, account, Spark(**(fields | changes)))
 
@@ -176,10 +185,7 @@ class Market:
             self.state.begin()
             due.fire(self.state, DUE_HANDLERS)
             if self.height % self.params.chain.epoch_blocks == 0:
-                outage = self.force_outage
-                if outage is None:
-                    outage = forfeits.is_spark_outage(self.state, self.state.block.epoch)
-                forfeits.close_epoch(self.state, outage)
+                outage.decide(self.state, Tally(1, int(self.thin), ()))
             self.events += self.state.events
             self.check()
             self.reader.write(self.state.finish())
@@ -201,6 +207,7 @@ class Market:
         assert supply.escrow == sum(t.escrow for t in tasks) + sum(s.price for s in seats)
         assert supply.gas == sum(s.gas for s in seats) + sum(held)
         assert supply.deposits == sum(t.deposit for t in tasks) + sum(offers)
+        assert supply.bonded == sum(stake.bonded for _, stake in state.scan(STAKES))
         assert supply.pools == pools.held(state, pools.RESOURCE)
         for account, spark in state.scan(SPARKS):
             mine = [seat for seat in seats if seat.spark == account]

@@ -31,7 +31,8 @@ def test_a_task_goes_from_post_to_accept_and_every_grain_is_where_it_belongs() -
     assert pools.held(market.state, pools.RESOURCE) == outcome.fee // 2
     assert market.state.supply.burned == outcome.fee - outcome.fee // 2
     spark = market.state.get(SPARKS, SPARK)
-    assert spark is not None and (spark.running, spark.exposure) == (0, 0)
+    assert spark is not None
+    assert (spark.running, spark.exposure) == (0, 0)
 
     market.mine(market.params.market.task_retain_blocks + 1)
     assert market.state.get(TASKS, task_id) is None

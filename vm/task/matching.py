@@ -16,10 +16,10 @@ import msgspec
 
 from consensus.types.errors import Reason, Rejected
 from consensus.types.params import FeeParams
-from vm import due, funds, validator
+from vm import due, funds
 from vm.due import DueKind
 from vm.operation import Cost, Operation, check_nothing
-from vm.spark import ACTIVE, SPARKS, Hardware, Spark
+from vm.spark import SPARKS, Hardware, Spark, may_offer
 from vm.state import Call, State
 from vm.task import events, payloads
 from vm.task.access import find_own_task, find_task, is_accepted, offers_end, refuse_not_open
@@ -63,7 +63,7 @@ MAY_NOT_OFFER = Reason(
     1621,
     "may_not_offer",
     "account:address",
-    "{account} may not offer now: it is retired, jailed, or barred after a false share.",
+    "{account} may not take work: it is retired, jailed, short of its bond, or barred after a false share.",
     "Tasks that run are finished as usual; `eubchain spark status` says until when.",
 )
 OWN_TASK = Reason(
@@ -191,7 +191,7 @@ def _refuse_offer(state: State, call: Call, payload: payloads.Offer) -> tuple[Ta
     spark = state.get(SPARKS, call.sender)
     if spark is None:
         raise Rejected(NOT_A_SPARK, account=call.sender)
-    if not may_offer(state, call.sender, spark):
+    if not may_take_work(state, call.sender, spark):
         raise Rejected(MAY_NOT_OFFER, account=call.sender)
     if (task.allow and call.sender not in task.allow) or call.sender in task.avoid:
         raise Rejected(NOT_ALLOWED, task=payload.task, account=call.sender)
@@ -226,13 +226,9 @@ def _refuse_offer(state: State, call: Call, payload: payloads.Offer) -> tuple[Ta
     )
 
 
-def may_offer(state: State, address: bytes, spark: Spark) -> bool:
-    """Whether the spark may take new work: not retired, jailed, tombstoned or barred."""
-    return (
-        spark.status == ACTIVE
-        and spark.banned_until <= state.block.epoch
-        and not validator.is_barred(state, address)
-    )
+def may_take_work(state: State, address: bytes, spark: Spark) -> bool:
+    """Whether the spark may offer and be drawn: not retired, jailed, tombstoned, unbonded or barred."""
+    return may_offer(state, address) and state.block.epoch >= spark.banned_until
 
 
 def is_large_enough(hardware: Hardware, needed: Resources) -> bool:
@@ -311,7 +307,7 @@ def _why_not(state: State, task: Task, address: bytes, offer: StandingOffer) -> 
     """Why an offer cannot be taken now, or None when it can."""
     spark = state.get(SPARKS, address)
     assert spark is not None, "an offer's spark has its record: it may retire, never vanish"
-    if not may_offer(state, address, spark):
+    if not may_take_work(state, address, spark):
         return Rejected(MAY_NOT_OFFER, account=address)
     # A reservation fills no slot before its time.
     if task.not_before <= state.block.height and spark.running >= spark.slots:
