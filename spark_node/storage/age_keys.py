@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyrage
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pyrage.x25519 import Identity, Recipient
 
 from consensus.types.address import bech32m_decode, bech32m_encode
@@ -35,6 +36,7 @@ IDENTITY_MALFORMED = Reason(
     "An identity is an age X25519 secret: AGE-SECRET-KEY-1 and 58 letters and digits.",
 )
 
+_ANY_SECRET = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 _SYMBOLS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _CHECKSUM_DIFFERENCE = 0x2BC830A3 ^ 1
 """BIP-350 changed nothing in BIP-173 but the constant that is xored into the checksum."""
@@ -65,16 +67,32 @@ def recipient_of(identity: Identity) -> str:
 
 
 def parse_recipient(text: str) -> Recipient:
-    """Read age1…; raise `Fault` 3410."""
+    """Read age1…; raise `Fault` 3410, also for a point of small order.
+
+    To such a point every key agreement gives zero (RFC 7748 §6.1); the library answers it with a panic
+    that no `except Exception` catches, so a stranger's recipient could end the process.
+    """
     try:
-        return Recipient.from_str(text)
+        recipient = Recipient.from_str(text)
     except pyrage.RecipientError:
         raise Fault(RECIPIENT_MALFORMED, text=text[:100]) from None
+    if text != str(recipient):  # upper case is the same key: one spelling is enough
+        raise Fault(RECIPIENT_MALFORMED, text=text[:100])
+    try:
+        # Any secret tells: all of them are multiples of the small orders.
+        _ANY_SECRET.exchange(X25519PublicKey.from_public_bytes(_key_of(text)))
+    except ValueError:
+        raise Fault(RECIPIENT_MALFORMED, text=text[:100]) from None
+    return recipient
 
 
 def recipient_key(text: str) -> bytes:
     """The 32 bytes of a recipient, as records hold them; raise `Fault` 3410."""
     parse_recipient(text)
+    return _key_of(text)
+
+
+def _key_of(text: str) -> bytes:
     # The text is valid, so the symbols are known and the checksum needs no second look.
     symbols = [_SYMBOLS.index(letter) for letter in text[len(RECIPIENT_PREFIX) + 1 :]]
     prefix, data = bech32m_decode(f"{RECIPIENT_PREFIX}1" + _spell(_other_checksum(symbols)))

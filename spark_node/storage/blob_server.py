@@ -138,9 +138,10 @@ async def _put(shelf: Shelf, request: Request, name: ObjectName) -> Response:
     if "upload-offset" not in request.headers:
         return _admission(shelf.admit(name, digest, length))
     offset = int(_header(request, "upload-offset", _NUMBER))
-    announced = request.headers.get("content-length")
-    if announced is not None and int(announced) > length - offset:
-        raise Fault(UPLOAD_TOO_LONG, limit=length)
+    if "content-length" in request.headers:
+        announced = int(_header(request, "content-length", _NUMBER))
+        if announced > length - offset:
+            raise Fault(UPLOAD_TOO_LONG, limit=length)
     try:
         return _admission(await shelf.append(name, digest, length, offset, _body(request)))
     except trio.TooSlowError:

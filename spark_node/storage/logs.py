@@ -4,15 +4,19 @@ Here: `LogWriter` (spark), `LogReader` (requester), `ErrorReport` and its way th
 Not here: where lines come from (the runtimes), how they are shown (the command line).
 A chunk is sealed before it touches the disk, waits in a spool directory until the store has it, and is
 numbered without gaps, so a spark that restarts or loses its network loses no line, and a requester that
-attaches again asks for the next number.
+attaches again asks for the next number. A chunk is sealed, not signed: whoever holds the store could
+write one, so a log informs and proves nothing.
 Keeps: what the program writes never waits for the network; a log ends at its limit and says so.
 Errors: 3480 log_out_of_order, 3481 record_damaged, and those of the store and of sealing.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,6 +28,7 @@ from consensus.types.codec import Codec, Record, Uint, encode
 from consensus.types.errors import Fault, Reason, Rejected
 from spark_node.storage.objects import ObjectName
 from spark_node.storage.packing import PARTIAL_PREFIX
+from spark_node.storage.seal_requests import DISK_REFUSES
 from spark_node.storage.sealing import seal, unseal
 from spark_node.storage.store import OBJECT_MISSING, Store, Stored
 
@@ -106,6 +111,7 @@ class LogWriter:
         self._name = ObjectName(task, seat, "log", 0)
         self._waiting, self._dropped = bytearray(), 0
         self._cutting = trio.Lock()
+        self._fault: Fault | None = None
         self._cut_or_closed = trio.Event()
         self._n, self._offset, self._is_closed = _spool_reached(spool)
 
@@ -131,15 +137,28 @@ class LogWriter:
         Raise the store's `Fault` if it refuses: a log that nobody takes is no reason to end the task.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flush)
-            while True:
-                more = self._cut_or_closed
-                for path, match in _spooled(self._spool):
-                    await self._send(path, int(match[1]), int(match[2]))
-                if self._is_closed and not _spooled(self._spool):
-                    break
-                await more.wait()
+            nursery.start_soon(self._note, nursery.cancel_scope, self._flush)
+            await self._note(nursery.cancel_scope, self._send_all)
             nursery.cancel_scope.cancel()
+        if self._fault is not None:
+            raise self._fault
+
+    async def _note(self, scope: trio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
+        """Keep a fault and stop, so that it leaves `run` as itself and not in a group."""
+        try:
+            await work()
+        except Fault as fault:
+            self._fault = fault
+            scope.cancel()
+
+    async def _send_all(self) -> None:
+        while True:
+            more = self._cut_or_closed
+            for path, match in _spooled(self._spool):
+                await self._send(path, int(match[1]), int(match[2]))
+            if self._is_closed and not _spooled(self._spool):
+                return
+            await more.wait()
 
     async def _flush(self) -> None:
         while not self._is_closed:
@@ -158,7 +177,7 @@ class LogWriter:
             end = "-last" if is_last else ""
             path = self._spool / f"{self._n}-{self._offset + len(data)}{end}.sealed"
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_write_whole, path, sealed)
+                await _spool_file(path, sealed)
             # Only now: what a failing disk refused is still waiting.
             del self._waiting[: len(data)]
             self._n += 1
@@ -179,7 +198,7 @@ class LogWriter:
         is_last = "-last" if path.stem.endswith("-last") else ""
         # First what was reached, then the chunk goes: between the two it is sent twice, which is nothing.
         reached = f"{n + 1}-{end}{is_last}".encode()
-        await trio.to_thread.run_sync(_write_whole, self._spool / _REACHED, reached)
+        await _spool_file(self._spool / _REACHED, reached)
         await trio.to_thread.run_sync(path.unlink)
 
 
@@ -189,7 +208,8 @@ _PASSING = frozenset({"place_unreachable", "upload_taken_over", "upload_stalled"
 
 def _spooled(spool: Path) -> list[tuple[Path, re.Match[str]]]:
     """The chunks that wait to be sent, in order."""
-    found = [(path, _SPOOLED.fullmatch(path.name)) for path in spool.iterdir()]
+    with _disk_faults(spool):
+        found = [(path, _SPOOLED.fullmatch(path.name)) for path in spool.iterdir()]
     return sorted(((p, m) for p, m in found if m is not None), key=lambda pair: int(pair[1][1]))
 
 
@@ -206,10 +226,25 @@ def _spool_reached(spool: Path) -> tuple[int, int, bool]:
     return int(n), int(offset), bool(end)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    partial = path.with_name(PARTIAL_PREFIX + path.name)
-    partial.write_bytes(data)
-    partial.replace(path)
+async def _spool_file(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all; raise `Fault` 3416."""
+
+    def write() -> None:
+        partial = path.with_name(PARTIAL_PREFIX + path.name)
+        partial.write_bytes(data)
+        partial.replace(path)
+
+    with _disk_faults(path):
+        await trio.to_thread.run_sync(write)
+
+
+@contextmanager
+def _disk_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise Fault(DISK_REFUSES, path=str(path)[-120:], why=why) from None
 
 
 # ------------------------------------------------------------------------------------------- reading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,9 @@ from spark_node.storage.logs import (
     put_error,
 )
 from spark_node.storage.objects import ObjectName
-from spark_node.storage.seal_requests import DOES_NOT_OPEN
+from spark_node.storage.seal_requests import DISK_REFUSES, DOES_NOT_OPEN
 from spark_node.storage.sealing import seal
-from spark_node.storage.shelf import ShelfLimits
+from spark_node.storage.shelf import STORE_FULL, ShelfLimits
 from spark_node.storage.store import OBJECT_DIFFERS, Progress, Stored
 
 TASK = b"\5" * 32
@@ -176,6 +177,33 @@ async def test_a_log_ends_at_its_limit_and_says_how_much_is_missing(tmp_path: Pa
     text, last = await read_all(store)
     assert len(text) == 50_000
     assert last.dropped == 50_000
+
+
+class Full(DirectoryStore):
+    """A store that refuses."""
+
+    async def put(self, name: ObjectName, source: Path, *, progress: Progress | None = None) -> Stored:
+        raise Fault(STORE_FULL, what="bytes", have=2, limit=1)
+
+
+@pytest.mark.trio
+async def test_a_store_that_refuses_and_a_disk_that_refuses_end_the_log_with_their_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As themselves and not in a group, so that the agent can go on with the task without a log."""
+    monkeypatch.setattr(logs, "FLUSH_S", 0.01)
+    for store, reason in (
+        (Full(tmp_path / "store"), STORE_FULL),
+        (DirectoryStore(tmp_path / "store"), DISK_REFUSES),
+    ):
+        log = writer(store, tmp_path)
+        await log.write(b"line\n")
+        if reason is DISK_REFUSES:
+            shutil.rmtree(tmp_path / "spool")
+        with pytest.raises(Fault) as caught, trio.fail_after(LIMIT_S):
+            await log.run()
+        assert caught.value.reason is reason
+        shutil.rmtree(tmp_path / "spool", ignore_errors=True)
 
 
 async def put_chunk(store: DirectoryStore, at: Path, n: int, data: bytes) -> None:

@@ -83,6 +83,32 @@ def test_a_malformed_recipient_is_refused(text: str) -> None:
         assert caught.value.reason is RECIPIENT_MALFORMED
 
 
+@pytest.mark.parametrize(
+    "point",
+    [
+        bytes(32),
+        b"\1" + bytes(31),
+        bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+        bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+        b"\xec" + b"\xff" * 30 + b"\x7f",
+        b"\xed" + b"\xff" * 30 + b"\x7f",
+        b"\xee" + b"\xff" * 30 + b"\x7f",
+    ],
+)
+def test_a_recipient_of_small_order_is_refused(point: bytes) -> None:
+    """The seven of Curve25519 (cr.yp.to/ecdh.html): a stranger names one, and the sealing library panics."""
+    for attempt in (parse_recipient, recipient_key, lambda text: seal(b"text", text, 4096)):
+        with pytest.raises(Fault) as caught:
+            attempt(recipient_text(point))
+        assert caught.value.reason is RECIPIENT_MALFORMED
+
+
+def test_a_recipient_is_spelled_in_lower_case_only() -> None:
+    """Bech32 allows capitals, but two spellings of one key are one too many."""
+    with pytest.raises(Fault):
+        parse_recipient(recipient_of(IDENTITY).upper())
+
+
 def test_a_malformed_identity_is_never_repeated() -> None:
     """A slip of one letter must not put the secret into a log."""
     text = str(new_identity())[:-1] + "B"
