@@ -5,7 +5,7 @@ Not here: encryption (wallet/keystore.py), words (wallet/mnemonic.py), building 
 collecting a multisig's signatures (eubchain/client), spelling an address (consensus/types/address.py).
 Keeps: everything but signing and exporting works without a password; no file is ever overwritten.
 Errors: 3020 account_name_malformed, 3021 account_unknown, 3022 account_exists, 3023 no_account_chosen,
-3024 raw_key_malformed, 3025 account_has_no_words, 3026 account_is_multisig, 3027 multisig_malformed.
+3024 raw_key_malformed, 3025 account_has_no_words, 3026 account_is_multisig, 3027 multisig_keys_malformed.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ ACCOUNT_IS_MULTISIG = Reason(
 )
 MULTISIG_MALFORMED = Reason(
     3027,
-    "multisig_malformed",
+    "multisig_keys_malformed",
     "why:text",
     "This is not a multisig: {why}.",
     "Give a threshold k and n different keys of 64 hexadecimal digits, 1 <= k <= n <= 16.",

@@ -1,0 +1,191 @@
+"""Sending from a person's wallet, so that repeating a command never pays twice by accident.
+
+Here: what became of an earlier transaction with the same intent, signing under the outbox's lock,
+delivering, noting outcomes.
+Not here: the outbox file (eubchain/wallet/outbox.py), the plain steps (sending.py), the questions
+(eubchain/cli/asking.py).
+Keeps: a transaction is on disk before it is sent; what was signed earlier and may still be included is
+never signed anew unless the caller names it as acknowledged.
+Errors: 3110 already_signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import trio
+
+from consensus.types.codec import encode
+from consensus.types.errors import Fault, Reason
+from eubchain.client.connection import Connection, RemoteRefusal
+from eubchain.client.network import Network
+from eubchain.client.sending import (
+    EXPIRED_NOT_INCLUDED,
+    Final,
+    Prepared,
+    Progress,
+    Signed,
+    Signer,
+    await_final,
+    final_of,
+    look_up,
+    renumber,
+    sign,
+    submit,
+)
+from eubchain.wallet import outbox as outboxes
+from eubchain.wallet.outbox import Outbox, find_repeat, intent_digest, signed_entry
+
+ALREADY_SIGNED = Reason(
+    3110,
+    "already_signed",
+    "txid:hash stands:text valid_until:height",
+    "The same was signed before: {txid} {stands}.",
+    "Follow it with `eubchain tx wait {txid}`. If a second one is meant, repeat the command with --again.",
+)
+
+
+class Stands(Enum):
+    """Where an earlier transaction of the same intent stands; the value is said after its txid."""
+
+    INCLUDED = "is in a block already"
+    WAITING = "waits for a block"
+    UNSENT = "is not known to the node, and can still be included if it is sent"
+    UNKNOWN = "cannot be found: this node keeps no index, and its number has been used"
+
+
+class Earlier(NamedTuple):
+    """An earlier transaction that the new one would repeat."""
+
+    entry: outboxes.Signed
+    stands: Stands
+    final: Final | None
+    """Of an included one."""
+
+    @property
+    def txid(self) -> bytes:
+        """Its identity."""
+        return bytes.fromhex(self.entry.txid)
+
+    @property
+    def signed(self) -> Signed:
+        """Its bytes, which may be sent again."""
+        return Signed(bytes.fromhex(self.entry.raw), self.txid, self.entry.valid_until)
+
+    def refusal(self) -> Fault:
+        """What to answer where nobody can be asked."""
+        until = self.entry.valid_until
+        return Fault(ALREADY_SIGNED, txid=self.txid, stands=self.stands.value, valid_until=until)
+
+
+def intent_of(network: Network, sender: bytes, payload: Any) -> bytes:
+    """What makes a repetition: network, sender and payload."""
+    return intent_digest(network.rules.genesis, sender, encode(payload))
+
+
+async def find_earlier(
+    node: Connection, network: Network, outbox: Outbox, sender: bytes, payload: Any
+) -> Earlier | None:
+    """The earlier transaction that a person should hear of; those that ended are noted on the way."""
+    intent = intent_of(network, sender, payload)
+    while True:
+        height = (await node.call("chain_status"))["height"]
+        repeat = find_repeat(outbox.entries(), intent, height)
+        if repeat is None:
+            return None
+        earlier = await _where(node, network, repeat.signed, height)
+        if earlier is not None:
+            return earlier
+        outcome: outboxes.Outcome = "expired" if height > repeat.signed.valid_until else "dropped"
+        outbox.settle(bytes.fromhex(repeat.signed.txid), outcome)
+
+
+async def _where(
+    node: Connection, network: Network, entry: outboxes.Signed, height: int
+) -> Earlier | None:
+    """Ask the chain; None when it is certain that it never was and never will be included."""
+    view = await look_up(node, bytes.fromhex(entry.txid))
+    if view is not None:
+        if view["height"]:
+            return Earlier(entry, Stands.INCLUDED, final_of(view))
+        return Earlier(entry, Stands.WAITING, None)
+    address = network.show(bytes.fromhex(entry.sender))
+    account = await node.call("account_get", address=address)
+    if account["nonce"] <= entry.nonce:
+        return None if height > entry.valid_until else Earlier(entry, Stands.UNSENT, None)
+    # Its number was used: by another transaction, or by this one on a node that keeps no index.
+    page = await node.call("account_history", address=address, limit=1)
+    return None if page["transactions"] else Earlier(entry, Stands.UNKNOWN, None)
+
+
+async def sign_recorded(
+    node: Connection,
+    prepared: Prepared,
+    outbox: Outbox,
+    signer: Signer,
+    acknowledged: bytes | None = None,
+) -> Signed:
+    """Sign and put it on disk, under the outbox's lock; only then may it be sent.
+
+    Raises `Fault` 3110 when the same was signed meanwhile and is not the `acknowledged` txid, 3041 when
+    another command signs right now.
+    """
+    with outbox.held():
+        prepared = await renumber(node, prepared)
+        body = prepared.body
+        intent = intent_of(prepared.network, body.sender, body.payload)
+        repeat = find_repeat(outbox.entries(), intent, prepared.height)
+        if repeat is not None and repeat.signed.txid != (acknowledged or b"").hex():
+            raise Earlier(repeat.signed, Stands.WAITING, None).refusal()
+        signed = sign(prepared, signer)
+        record(outbox, prepared, signed, intent)
+    return signed
+
+
+def record(outbox: Outbox, prepared: Prepared, signed: Signed, intent: bytes) -> None:
+    """Put a signed transaction on disk; the caller holds the outbox."""
+    body = prepared.body
+    outbox.record(
+        signed_entry(
+            txid=signed.txid,
+            sender=body.sender,
+            nonce=body.nonce,
+            recipient=getattr(body.payload, "recipient", b"") or b"",
+            amount=getattr(body.payload, "amount", 0) or 0,
+            valid_until=body.valid_until,
+            intent=intent,
+            raw=signed.raw,
+        )
+    )
+
+
+async def deliver(
+    node: Connection,
+    signed: Signed,
+    outbox: Outbox,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Final:
+    """Send what is recorded and wait for it. The caller tells the person, then calls `conclude`.
+
+    Raises as `submit` and `await_final` do; an expiry and a refusal for good are noted here.
+    """
+    try:
+        await submit(node, signed)
+    except RemoteRefusal:
+        # Refused because it is there already, or for a reason that may pass; only the chain knows.
+        view = await look_up(node, signed.txid)
+        if view is None:
+            raise
+    try:
+        return await await_final(node, signed.txid, signed.valid_until, progress)
+    except Fault as fault:
+        if fault.reason is EXPIRED_NOT_INCLUDED:
+            await trio.to_thread.run_sync(outbox.settle, signed.txid, "expired")
+        raise
+
+
+def conclude(outbox: Outbox, final: Final) -> None:
+    """Note the outcome that the person has been told."""
+    outbox.settle(final.txid, "included" if final.error is None else "failed")
