@@ -4,7 +4,7 @@ Here: the proof records, making them from a tree, `verify_proof`, `verify_range`
 Not here: the tree (types/tree.py), from which header a root is believed (consensus/light.py).
 Keeps: a proof shows the one bucket in which a key would be, and the path of sibling hashes up to the
 root; what it shows is checked to be a bucket of that place, so an absence cannot be faked by another.
-Errors: 1911 range_malformed.
+Errors: 1008 range_malformed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIBLING_BYTES = NODE_BYTES - HASH_BYTES
 RANGE_BYTES_MAX = 2**26
 
 RANGE_MALFORMED = Reason(
-    1911,
+    1008,
     "range_malformed",
     "why:text",
     "This part of a state snapshot does not belong to the state: {why}.",

@@ -1,7 +1,4 @@
-"""`task_*`: tasks, their offers and history, what a price would meet.
-
-Errors: 2340 no_such_task.
-"""
+"""`task_*`: tasks, their offers and history, what a price would meet."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Any
 
 from consensus.types.address import format_address
 from consensus.types.codec import encode
-from consensus.types.errors import Fault, Reason
+from consensus.types.errors import Fault
 from consensus.types.naming import to_named
 from consensus.types.transaction import txid_of
 from eubchain.rpc.backend import Backend
@@ -19,18 +16,12 @@ from eubchain.rpc.methods.account import decode_cursor, encode_cursor
 from eubchain.rpc.views import EventView, event_view
 from vm.registry import TRANSACTION
 from vm.task import access, matching
+from vm.task.access import NO_SUCH_TASK
 from vm.task.payloads import Post
 from vm.task.records import TASKS, Blame, Ending, Seat, Stage, Task, TaskState
+from vm.task.terms import ranked
 
 PAGE_MAX = 100
-
-NO_SUCH_TASK = Reason(
-    2340,
-    "no_such_task",
-    "task:hash",
-    "There is no task {task} in the state.",
-    "Check the id; records of a task are deleted some time after it is final, its history stays.",
-)
 
 
 class OutcomeView(View):
@@ -220,7 +211,7 @@ class OfferView(View):
 async def offers(backend: Backend, task: Hex) -> list[OfferView]:
     """The offers that stand for an open task, the best first as the draw ranks them."""
     identity, found = _id(backend, task)
-    standing = matching.ranked_offers(identity, found, matching.standing_offers(backend.view(), identity))
+    standing = ranked(identity, found.windows.run, matching.standing_offers(backend.view(), identity))
     return [
         OfferView(
             spark=format_address(spark, backend.prefix),

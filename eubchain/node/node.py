@@ -1,0 +1,273 @@
+"""A running node: every part started in order, stopped in reverse.
+
+Here: opening a home, recovery's facts, the nursery of all parts, a graceful stop.
+Not here: what the parts do. Keeps: nothing started here outlives `run_node`; the engine stops last, at
+a point where the WAL is whole; a fault of ours takes the node down, loudly.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+import trio
+from hypercorn.config import Config as ServerConfig
+from hypercorn.trio import serve
+
+import eubchain.rpc.methods  # noqa: F401  # declares every method
+from consensus.agreement.inputs import StartHeight, Timeouts
+from consensus.agreement.replay import replay
+from consensus.agreement.state import Stage
+from consensus.types.errors import Fault
+from consensus.types.genesis import Genesis, genesis_hash
+from eubchain.ledger.ledger import Ledger
+from eubchain.ledger.store import LEDGER_MISSING
+from eubchain.mempool import Limits, Mempool
+from eubchain.node.config import Config, load_config
+from eubchain.node.durable_files import FolderFiles
+from eubchain.node.engine import Engine
+from eubchain.node.execution import Execution
+from eubchain.node.guard import SignerGuard, place_of
+from eubchain.node.home import Home
+from eubchain.node.metrics import Metrics, metrics_application
+from eubchain.node.network import Network, NoPeers
+from eubchain.node.pricing import mempool_pricing
+from eubchain.node.production import Identity, Production
+from eubchain.node.recovery import Found, Plan, WalFound, plan_recovery
+from eubchain.node.service import Service
+from eubchain.node.validator_key import ValidatorKey, read_validator_key
+from eubchain.node.wal import WalContents, read_wal
+from eubchain.node.workers import VerifyPool
+from eubchain.rpc.server import BODY_BYTES_MAX, rpc_application
+from genesis.files import read_genesis
+from vm import head as heads
+from vm.genesis import genesis_writes
+from vm.rules import Rules, rules_of
+from vm.validator import VALIDATORS
+
+log = structlog.get_logger("node")
+
+STOP_GRACE_S = 5.0
+"""What the servers may take to finish the calls they hold."""
+GC_THRESHOLD = 50_000
+"""Allocations between two collections of the youngest generation; records are not tracked (gc=False)."""
+
+
+def wall_clock_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Opened(NamedTuple):
+    """What a home holds, opened."""
+
+    genesis: Genesis
+    rules: Rules
+    ledger: Ledger
+    validator: ValidatorKey | None
+    guard: SignerGuard | None
+    wal: WalContents | None
+    plan: Plan
+
+
+def open_ledger(home: Home, genesis: Genesis, config: Config) -> Ledger:
+    """The home's ledger; made from the genesis at the first start."""
+    undo = config.number("ledger", "undo_blocks")
+    try:
+        return Ledger.open(home.ledger, genesis_hash(genesis), undo_blocks=undo)
+    except Fault as fault:
+        if fault.reason is not LEDGER_MISSING:
+            raise
+    writes = {key: value for key, value in genesis_writes(genesis).items() if value is not None}
+    return Ledger.create(home.ledger, genesis, writes, undo_blocks=undo)
+
+
+def open_home(home: Home, config: Config, network: Network) -> Opened:
+    """Open everything that a node stands on and decide how it recovers; raises `Fault`."""
+    genesis = read_genesis(home.genesis)
+    rules = rules_of(genesis)
+    ledger = open_ledger(home, genesis, config)
+    try:
+        files = FolderFiles(home.data)
+        validator = read_validator_key(home.validator_key)
+        guard = None
+        if validator is not None:
+            guard = SignerGuard(files, validator.key, rules.genesis, place_of(home.root))
+        contents = read_wal(files, rules.genesis)
+        found = Found(
+            ledger.height,
+            ledger.meta.state_root,
+            ledger.tree.root,
+            _wal_found(contents, ledger, rules, guard),
+            guard.last if guard is not None else None,
+            guard.is_moved if guard is not None else False,
+            network.peers_height(),
+            can_write=os.access(home.data, os.W_OK),
+        )
+        return Opened(genesis, rules, ledger, validator, guard, contents, plan_recovery(found))
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _wal_found(
+    contents: WalContents | None, ledger: Ledger, rules: Rules, guard: SignerGuard | None
+) -> WalFound | None:
+    if contents is None:
+        return None
+    if contents.height != ledger.height + 1:
+        return WalFound(contents.height, False, None)
+    view = heads.view(ledger, rules)
+    head = heads.head(view)
+    validators = heads.validators_at(view, contents.height) or ()
+    me = None
+    if guard is not None:
+        me = next((i for i, v in enumerate(validators) if v.key == guard.public), None)
+    earliest = head.time_ms + rules.params.chain.block_interval_ms
+    start = StartHeight(contents.height, validators, me, head.beacon, earliest)
+    replayed = replay(start, contents.inputs())
+    return WalFound(contents.height, replayed.state.stage is Stage.DECIDED, replayed.last_step)
+
+
+class Node:
+    """The parts of one node over an opened home."""
+
+    def __init__(self, home: Home, config: Config, opened: Opened, network: Network) -> None:
+        self.home, self.config, self.opened = home, config, opened
+        rules, ledger = opened.rules, opened.ledger
+        self.metrics = Metrics()
+        self.pool = VerifyPool(rules.genesis, max(1, config.number("node", "verify_workers")))
+        limits = Limits(
+            config.number("mempool", "count_max"),
+            config.number("mempool", "bytes_max"),
+            config.number("mempool", "per_sender_max"),
+        )
+        chain = rules.params.chain
+        self.mempool = Mempool(
+            mempool_pricing(rules), rules.params.fees.min_price, chain.max_ttl_blocks, limits
+        )
+        self.service = Service(
+            ledger, opened.genesis, rules, self.mempool, self.pool, self.metrics, wall_clock_ms
+        )
+        execution = Execution(ledger, rules, with_index=config.flag("ledger", "index"))
+        identity = None
+        if opened.validator is not None:
+            key = opened.validator
+            identity = Identity(key.account(rules.prefix), key.reveal_chain())
+        build_ms = config.number("consensus", "build_ms") or chain.block_interval_ms // 4
+        production = Production(execution, self.mempool, self.pool, wall_clock_ms, build_ms, identity)
+        timeouts = Timeouts(
+            propose_ms=config.number("consensus", "propose_timeout_ms"),
+            vote_ms=config.number("consensus", "vote_timeout_ms"),
+        )
+        self.engine = Engine(
+            production,
+            FolderFiles(home.data),
+            network,
+            self.service.finished,
+            self.service.report,
+            wall_clock_ms,
+            timeouts,
+            opened.guard,
+        )
+        self._identity = identity
+        self.service.describe = self.describe
+
+    def describe(self) -> dict[str, Any]:
+        """The node's own part of `chain_status`."""
+        state = self.engine.state
+        validating = state is not None and state.start.me is not None
+        told: dict[str, Any] = {
+            "moniker": self.config.text("node", "moniker"),
+            "phase": "validating" if validating else "following",
+            "round": state.round if state is not None else 0,
+            "peers": 0,
+        }
+        if self._identity is not None:
+            registered = self.service.view().get(VALIDATORS, self._identity.address)
+            told["validator"] = self.opened.validator.address if self.opened.validator else None
+            if not validating and self.engine.why_silent:
+                told["why_not_validating"] = self.engine.why_silent
+            if registered is not None:
+                left = self._identity.reveals.position(registered.reveal)
+                told["proposals_left"] = left
+                self.metrics.reveals_left.set(left)
+        self.metrics.is_validator.set(int(validating))
+        return told
+
+
+async def serve_http(
+    application: Any,
+    listen: str,
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an ASGI application until `stopping`; reports the URL it is reached at."""
+    server = ServerConfig()
+    server.bind = [listen]
+    server.accesslog = None
+    server.errorlog = None
+    server.include_server_header = False
+    server.keep_alive_timeout = 60.0
+    server.keep_alive_max_requests = 1_000_000
+    server.websocket_max_message_size = BODY_BYTES_MAX
+    server.graceful_timeout = STOP_GRACE_S
+    async with trio.open_nursery() as nursery:
+        run = partial(serve, application, server, shutdown_trigger=stopping.wait, mode="asgi")
+        bound = await nursery.start(run)
+        task_status.started(bound[0])
+
+
+async def run_node(
+    node: Node, task_status: trio.TaskStatus[dict[str, str]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run until `service.stopping` is set or a part fails. Nothing started here outlives this call."""
+    opened, config, service = node.opened, node.config, node.service
+    async with trio.open_nursery() as core:
+        await core.start(node.pool.run)
+        await core.start(node.engine.run, opened.plan, opened.wal)
+        async with trio.open_nursery() as edges:
+            origins, hosts = config.texts("rpc", "origins"), config.texts("rpc", "hosts")
+            application, listen = rpc_application(service, origins, hosts), config.text("rpc", "listen")
+            urls = {"rpc": await edges.start(serve_http, application, listen, service.stopping)}
+            if config.text("metrics", "listen"):
+                page = metrics_application(node.metrics)
+                listen = config.text("metrics", "listen")
+                urls["metrics"] = await edges.start(serve_http, page, listen, service.stopping)
+            _write_address(node.home.data / "rpc_address", urls["rpc"])
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD, 20, 50)
+            task_status.started(urls)
+            await service.stopping.wait()
+        # The edges are closed; the engine ends between two inputs, with its log whole.
+        core.cancel_scope.cancel()
+    log.info("stopped", height=opened.ledger.height)
+
+
+def _write_address(path: Path, url: str) -> None:
+    path.write_text(url)
+
+
+@asynccontextmanager
+async def opened_node(root: Path, network: Network | None = None) -> AsyncIterator[Node]:
+    """A node over the home at `root`, locked and closed again on the way out."""
+    home = Home(root)
+    home.check()
+    config = load_config(home.config)
+    peers = network or NoPeers()
+    with home.locked():
+        opened = await trio.to_thread.run_sync(open_home, home, config, peers)
+        try:
+            yield Node(home, config, opened, peers)
+        finally:
+            if opened.guard is not None:
+                opened.guard.close()
+            opened.ledger.close()
