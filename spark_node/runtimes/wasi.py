@@ -185,6 +185,9 @@ class WasiExecution:
         except trio.BrokenResourceError:
             return Ending.OTHER
         waiting = bytearray()
+        # Until the module is compiled, the worker can only have died of it: the compiler met the
+        # process's memory limit.
+        died_of = Ending.FORBIDDEN
         async for block in process.stdout:
             waiting += block
             while (message := _take_frame(waiting)) is not None:
@@ -197,9 +200,11 @@ class WasiExecution:
                     except Rejected:
                         return Ending.OTHER
                     return None
-                if not self._sink.feed("out" if kind == wasi_worker.OUT else "err", body):
+                if kind == wasi_worker.COMPILED:
+                    died_of = Ending.OTHER
+                elif not self._sink.feed("out" if kind == wasi_worker.OUT else "err", body):
                     return Ending.OUTPUT
-        return Ending.OTHER
+        return died_of
 
     def _request(self) -> wasi_worker.Request:
         order = self._order

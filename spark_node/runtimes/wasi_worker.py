@@ -7,7 +7,7 @@ output (what was written by then would depend on nothing useful); the process en
 
 On standard input: one length and one `Request`, and then nothing: its end means that the parent is gone.
 On standard output: frames of a length (u32), a kind (u8) and a body: 1 printed on stdout, 2 on stderr,
-3 the `End`.
+3 the `End`, 4 (empty) the module is compiled: a worker that dies before it died of the module.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OVERHEAD_BYTES = 2**30
 OPEN_FILES_MAX = 1024
 FRAME_BYTES_MAX = 64 * 1024
 PAGE_BYTES = 64 * 1024
-OUT, ERR, END = 1, 2, 3
+OUT, ERR, END, COMPILED = 1, 2, 3, 4
 _KINDS = {"out": OUT, "err": ERR}
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         for start in range(0, len(data), FRAME_BYTES_MAX):
             _send(pipe, frame(_KINDS[stream], data[start : start + FRAME_BYTES_MAX]))
 
-    end = _serve(request, show)
+    end = _serve(request, show, lambda: _send(pipe, frame(COMPILED, b"")))
     _send(pipe, frame(END, encode(end)))
     os._exit(0)
 
@@ -141,7 +141,7 @@ def _limit_process(request: Request) -> None:
     os.nice(5)
 
 
-def _serve(request: Request, show: Callable[[str, bytes], None]) -> End:
+def _serve(request: Request, show: Callable[[str, bytes], None], compiled: Callable[[], None]) -> End:
     root = Path(request.input)
     module_path = root / MODULE_NAME
     code = module_path.read_bytes()
@@ -161,6 +161,7 @@ def _serve(request: Request, show: Callable[[str, bytes], None]) -> End:
         module = Module(engine, code)
     except WasmtimeError as error:
         return _limited(Ending.FORBIDDEN, f"not a module of profile wasi/1: {_first_line(error)}")
+    compiled()
     end = _refuse_module(module, request) or _run(store, module, calls, files, request.memory_bytes)
     end = msgspec.structs.replace(end, fuel=request.fuel - store.get_fuel())
     if not end.by_itself:
