@@ -19,7 +19,7 @@ from consensus.types.address import key_address
 from consensus.types.amounts import eubc
 from consensus.types.block import Block, Commit, Header, block_id, commit_hash, txs_root
 from consensus.types.codec import encode
-from consensus.types.errors import Reason
+from consensus.types.errors import Fault, Reason
 from consensus.types.genesis import Balance, Genesis, GenesisValidator, Vesting, possession_hash
 from consensus.types.hashing import ZERO_HASH
 from consensus.types.keys import SecretKey, verify
@@ -40,18 +40,19 @@ from consensus.types.transaction import (
 )
 from consensus.types.vote import PRECOMMIT, vote_hash
 from consensus.validators import ValidatorSet, proposer, validators_hash
-from vm import funds, stake
+from vm import funds, pools, stake, tally
 from vm import head as heads
 from vm.genesis import genesis_writes
 from vm.registry import OPERATION_OF, decode_candidate
 from vm.rules import rules_of
 from vm.state import SUPPLY, State, Table
 from vm.transition import Outcome, apply_block
+from vm.validator import VALIDATORS
 from vm.validity import check_block
 
 CHAIN_ID = "eub-dev-test"
 GENESIS_TIME_MS = 1_700_000_000_000
-REVEALS = 4_096
+REVEALS = 1_024
 """Proposals of each validator; enough for the longest test."""
 MAX_PRICE = 1_000
 
@@ -110,7 +111,7 @@ class World:
         self.last_id = self.rules.genesis
         self.last_commit: Commit | None = None
         self._keys = {operator.consensus.public: operator.consensus for operator in self.operators}
-        self._chains = {operator.address: operator.chain for operator in self.operators}
+        self._chains = {operator.address: [operator.chain] for operator in self.operators}
 
     def _make_genesis(self, balance: int, bonds: Sequence[int], vesting: Sequence[Vesting]) -> Genesis:
         voters = [
@@ -239,8 +240,6 @@ class World:
         stands = heads.head(self.view)
         height = stands.height + 1
         address = self.proposer(round_)
-        from vm.validator import VALIDATORS
-
         commitment = self.read(VALIDATORS, address).reveal
         if time_ms is None:
             time_ms = stands.time_ms + self.params.chain.block_interval_ms
@@ -257,8 +256,17 @@ class World:
             ZERO_HASH,
             validators_hash(self.validators),
             ZERO_HASH,
-            self._chains[address].reveal(commitment),
+            self._reveal(address, commitment),
         )
+
+    def _reveal(self, address: bytes, commitment: bytes) -> bytes:
+        """The preimage, from whichever of the account's chains the commitment belongs to."""
+        for chain in self._chains[address]:
+            try:
+                return chain.reveal(commitment)
+            except Fault:
+                continue
+        raise AssertionError("the world has no chain for this commitment")
 
     def build(
         self,
@@ -382,7 +390,7 @@ class World:
     def use_keys(self, address: bytes, consensus: SecretKey, chain: RevealChain) -> None:
         """Let the world sign with a consensus key and reveal from a chain for this account."""
         self._keys[consensus.public] = consensus
-        self._chains[address] = chain
+        self._chains.setdefault(address, []).append(chain)
 
     def events(self, code: int) -> list[tuple[int | bytes, ...]]:
         """Facts of every event of a kind so far, in order."""
@@ -402,8 +410,6 @@ class World:
         assert supply.balances == sum(a.balance for _, a in view.scan(funds.ACCOUNTS))
         assert supply.bonded == sum(s.bonded for s in stakes)
         assert supply.unbonding == sum(e.amount for s in stakes for e in s.unbonding)
-        from vm import pools, tally
-
         assert supply.pools == sum(p.amount for _, p in view.scan(pools.POOLS))
         assert supply.accrued == sum(row.accrued for row in tally.tally(view).rows)
 
