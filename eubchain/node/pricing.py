@@ -37,7 +37,9 @@ def mempool_pricing(rules: Rules) -> Pricing:
         transaction = candidate.transaction
         body = transaction.body
         operation = OPERATION_OF[type(body.payload)]
-        units = fees.units_max(len(candidate.raw), transaction.auth, operation, body, fee_params)
+        cost = operation.cost(body.payload, fee_params)
+        units = fees.fixed_units(len(candidate.raw), transaction.auth, cost, fee_params)
+        units += cost.entries_max * fee_params.new_entry
         return units * body.max_price + moved_out(body.payload)
 
     def is_lane_type(candidate: Candidate[Any]) -> bool:
