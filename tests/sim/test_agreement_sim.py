@@ -13,6 +13,7 @@ from consensus.agreement.evidence import evidence_checks
 from consensus.types.keys import verify
 from tests.sim.liars.equivocator import Equivocator
 from tests.sim.liars.silent import Silent
+from tests.sim.liars.splitter import Splitter
 from tests.sim.liars.withholder import Withholder
 from tests.sim.network import ROUGH, Faults
 from tests.sim.node import GENESIS, SimNode
@@ -138,3 +139,16 @@ def test_a_validator_that_says_too_little_only_costs_its_rounds(seed: int, liar:
     world.faults(Faults(loss=0.02, delay_ms=(1, 100)))
     world.run(20_000)
     heal_and_check(world, more=5)
+
+
+@pytest.mark.parametrize("seed", seeds(12))
+def test_locks_hold_when_one_decides_unheard_and_a_liar_proposes_something_else(seed: int):
+    """The victim decides and can hardly tell anybody; those who precommitted with it must not move on."""
+    liar = seed % 4
+    world = World(seed, [1, 1, 1, 1], {liar: Splitter})
+    world.faults(Faults(loss=0.05, delay_ms=(1, 150)))
+    world.network.muffled = {(liar + 1) % 4: 0.9}
+    for _ in range(10):
+        world.run(4_000)
+        world.check()
+    heal_and_check(world)

@@ -90,6 +90,7 @@ class World:
         """Everything works again from now on."""
         self.faults(CALM)
         self.split()
+        self.network.muffled = {}
         self.restart_all()
 
     # -- told by nodes
