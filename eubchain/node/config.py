@@ -71,6 +71,7 @@ OPTIONS = (
     Option("ledger", "cache_bytes", 64 * 2**20, "LevelDB's block cache."),
     Option("blobs", "serve", False, "Serve sealed task inputs and results; leave off on a validator."),
     Option("blobs", "listen", "127.0.0.1:26655", "Where the blob store answers."),
+    Option("blobs", "public_url", "", "How clients reach it when that is not where it listens."),
     Option("blobs", "bytes_max", 20 * 2**30, "Disk that the blob store may fill."),
 )
 

@@ -30,6 +30,7 @@ from consensus.types.genesis import Genesis, genesis_hash
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.store import LEDGER_MISSING
 from eubchain.mempool import Limits, Mempool
+from eubchain.node.blobs import gate
 from eubchain.node.config import Config, load_config
 from eubchain.node.durable_files import FolderFiles
 from eubchain.node.engine import Engine
@@ -47,6 +48,8 @@ from eubchain.node.wal import WalContents, read_wal
 from eubchain.node.workers import VerifyPool
 from eubchain.rpc.server import BODY_BYTES_MAX, rpc_application
 from genesis.files import read_genesis
+from spark_node.storage.blob_server import blob_application
+from spark_node.storage.shelf import Shelf, ShelfLimits
 from vm import head as heads
 from vm.genesis import genesis_writes
 from vm.rules import Rules, rules_of
@@ -178,6 +181,8 @@ class Node:
             opened.guard,
         )
         self._identity = identity
+        self.blobs_place = ""
+        """Where clients of this node may leave sealed objects; empty when it serves none."""
         self.service.describe = self.describe
 
     def describe(self) -> dict[str, Any]:
@@ -189,6 +194,7 @@ class Node:
             "phase": "validating" if validating else "following",
             "round": state.round if state is not None else 0,
             "peers": 0,
+            "blobs": self.blobs_place,
         }
         if self._identity is not None:
             registered = self.service.view().get(VALIDATORS, self._identity.address)
@@ -241,6 +247,9 @@ async def run_node(
                 page = metrics_application(node.metrics)
                 listen = config.text("metrics", "listen")
                 urls["metrics"] = await edges.start(serve_http, page, listen, service.stopping)
+            if config.flag("blobs", "serve"):
+                urls["blobs"] = await edges.start(serve_blobs, node)
+                node.blobs_place = "blob:" + (config.text("blobs", "public_url") or urls["blobs"])
             _write_address(node.home.data / "rpc_address", urls["rpc"])
             gc.collect()
             gc.freeze()
@@ -250,6 +259,18 @@ async def run_node(
         # The edges are closed; the engine ends between two inputs, with its log whole.
         core.cancel_scope.cancel()
     log.info("stopped", height=opened.ledger.height)
+
+
+async def serve_blobs(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve the blob store until the node stops; reports its URL."""
+    service, config = node.service, node.config
+    limits = ShelfLimits(quota_bytes=config.number("blobs", "bytes_max"))
+    shelf = await trio.to_thread.run_sync(Shelf, node.home.blobs, limits)
+    service.forget_objects = shelf.purge
+    application = blob_application(
+        shelf, gate(service.view), genesis=node.opened.rules.genesis, now_s=lambda: wall_clock_ms() // 1000
+    )
+    await serve_http(application, config.text("blobs", "listen"), service.stopping, task_status)
 
 
 def _write_address(path: Path, url: str) -> None:

@@ -7,7 +7,7 @@ Keeps: a transaction is verified once; a block's effects are told only after it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -33,6 +33,7 @@ from consensus.types.transaction import (
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.reading import LedgerReader
 from eubchain.mempool import Mempool, Sender
+from eubchain.node.blobs import forgotten_tasks
 from eubchain.node.execution import Executed, tasks_of
 from eubchain.node.metrics import Metrics
 from eubchain.node.workers import VerifyPool
@@ -82,6 +83,8 @@ class Service:
         self.stopping = trio.Event()
         self.describe: Callable[[], dict[str, Any]] = dict
         """Set by node.py: the phase, the validator, the peers."""
+        self.forget_objects: Callable[[bytes], Awaitable[None]] | None = None
+        """Set when this node serves the blob store: drops what belongs to a forgotten task."""
         self._last_block_ms = heads.head(self._view).time_ms
 
     # ------------------------------------------------------------ Backend
@@ -211,6 +214,9 @@ class Service:
             waiter = self._waiters.pop(candidate.txid, None)
             if waiter is not None:
                 waiter.set()
+        if self.forget_objects is not None:
+            for task in forgotten_tasks(outcome.receipts):
+                await self.forget_objects(task)
         self._measure(executed, commit)
         self._publish(executed)
         self._last_block_ms = header.time_ms
