@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
 
+from consensus.types.errors import Fault
 from spark_node.job import Limits, Spec
-from spark_node.runtimes.docker_engine import EngineSettings, container_options
+from spark_node.runtimes.docker_engine import Engine, EngineSettings, container_options
 from spark_node.runtimes.log_lines import (
     LINE_BYTES_MAX,
     LINES_WAITING_MAX,
@@ -195,3 +197,20 @@ def test_without_root_the_agents_own_user_is_used(tmp_path, monkeypatch):
     """Only it can remove the files afterwards."""
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     assert options(tmp_path)["user"] == "4321:4321"
+
+
+@pytest.mark.parametrize(
+    "image", [f"sha256:{'1' * 64}", f"registry.example/a@sha256:{'2' * 64}", f"a@sha256:{'3' * 64}"]
+)
+def test_an_engine_that_answers_with_another_image_is_refused(tmp_path, image):
+    """The engine is asked by digest and must answer with it."""
+    found = SimpleNamespace(
+        id=f"sha256:{'0' * 64}", attrs={"RepoDigests": [f"a@sha256:{'4' * 64}"], "Config": {}}
+    )
+    engine = Engine(EngineSettings(tmp_path))
+    engine._client = SimpleNamespace(images=SimpleNamespace(get=lambda name: found))
+    with pytest.raises(Fault, match="image_mismatch"):
+        engine.fetch(image)
+    found.id, found.attrs["RepoDigests"] = f"sha256:{'1' * 64}", [image]
+    found.attrs["Config"] = {"Volumes": {"/data": {}}}
+    assert engine.fetch(image) == (found.id, ("/data",))
