@@ -181,6 +181,8 @@ class Node:
             opened.guard,
         )
         self._identity = identity
+        self.stopped = trio.Event()
+        """Set when every part has ended."""
         self.blobs_place = ""
         """Where clients of this node may leave sealed objects; empty when it serves none."""
         self.service.describe = self.describe
@@ -259,6 +261,7 @@ async def run_node(
         # The edges are closed; the engine ends between two inputs, with its log whole.
         core.cancel_scope.cancel()
     log.info("stopped", height=opened.ledger.height)
+    node.stopped.set()
 
 
 async def serve_blobs(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:

@@ -1,0 +1,54 @@
+"""`eubchain start`: run the node of a home in the foreground.
+
+Here: signals, logs, what is printed. Not here: the node (eubchain/node).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+import structlog
+import trio
+
+from consensus.types.errors import Fault
+from eubchain.cli.session import SESSION, report
+from eubchain.node.config import load_config
+from eubchain.node.home import Home
+from eubchain.node.logs import set_up_logs
+
+
+def start() -> None:
+    """Run the node of this home until Ctrl-C or SIGTERM.
+
+    Example: eubchain start --home ./node0
+    """
+    # Imported here: a node needs LevelDB, LibP2P and more, other verbs do not.
+    from eubchain.node.node import Node, opened_node, run_node
+
+    home = Home(SESSION.home)
+    home.check()
+    config = load_config(home.config)
+    set_up_logs(config.text("node", "log_level"), as_json=config.flag("node", "log_json"))
+
+    async def watch_signals(node: Node) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                node.service.stop()
+                return
+
+    async def run() -> None:
+        async with opened_node(SESSION.home) as node, trio.open_nursery() as nursery:
+            nursery.start_soon(watch_signals, node)
+            urls = await nursery.start(run_node, node)
+            print(json.dumps({"started": True, **urls}), flush=True)
+            await node.service.stopping.wait()
+            await node.stopped.wait()
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(run, strict_exception_groups=False)
+    except Fault as fault:
+        structlog.get_logger("node").error("the node stops", why=str(fault))
+        sys.exit(report(fault))
