@@ -18,7 +18,7 @@ from consensus.beacon import RevealChain
 from consensus.types.address import NO_ADDRESS
 from consensus.types.amounts import eubc
 from consensus.types.errors import Rejected
-from consensus.types.genesis import Vesting
+from consensus.types.genesis import Vesting, possession_hash
 from consensus.types.keys import SecretKey
 from consensus.types.params import DEV, Params
 from consensus.types.vote import PRECOMMIT, vote_hash
@@ -45,9 +45,7 @@ def short_epochs() -> Params:
     voters = msgspec.structs.replace(DEV.validators, unbonding_epochs=3, max_validators=2)
     resource = msgspec.structs.replace(DEV.resource, max_sparks=2)
     windows = msgspec.structs.replace(DEV.market, task_retain_blocks=4)
-    return msgspec.structs.replace(
-        DEV, chain=chain, validators=voters, resource=resource, market=windows
-    )
+    return msgspec.structs.replace(DEV, chain=chain, validators=voters, resource=resource, market=windows)
 
 
 class Grains(RuleBasedStateMachine):
@@ -63,6 +61,10 @@ class Grains(RuleBasedStateMachine):
                 self.world.add_operator(name)
         self.tasks: list[bytes] = []
         self.generation = 0
+        for name in ("alice", "bob"):
+            self.send(name, stake.Bond(eubc(50)))
+            self.send(name, RegisterSpark(RECIPIENT, HARDWARE, 2, True, 1))
+        self.world.block()
 
     def send(self, who: str, payload: Any, **envelope: Any) -> bytes | None:
         try:
@@ -102,8 +104,6 @@ class Grains(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(["v0", "v1"]), change=st.sampled_from(["name", "key", "chain"]))
     def update_validator(self, who: str, change: str) -> None:
-        from consensus.types.genesis import possession_hash
-
         address = self.world[who].address
         self.generation += 1
         secret = SecretKey(self.generation.to_bytes(32, "big"))
