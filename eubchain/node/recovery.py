@@ -70,7 +70,7 @@ class WalAction(Enum):
 
 
 class Signing(Enum):
-    """When the key may sign."""
+    """When the key may sign. Except after AFTER_WATCHING, a moved guard adopts its new place at once."""
 
     NEVER = "this node has no validator key"
     AT_ONCE = "from the first input on"
