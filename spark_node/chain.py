@@ -1,0 +1,181 @@
+"""The chain as a spark's agent sees it: a protocol, so that the agent never imports what implements it.
+
+Here: the questions and their answers, what submitting raises.
+Not here: RPC and signing (eubchain/client/spark_chain.py), a chain in memory (tests).
+Keeps: one account submits one transaction at a time, so nonces never collide; `submit` returns only what
+is final; events are hints, so `wait_for_change` may return early and often.
+Errors: 3200 chain_away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from consensus.types.errors import Reason
+from consensus.types.params import Params
+from consensus.types.wording import Wording
+from spark_node.job import Spec
+from vm.spark import Hardware
+from vm.task.payloads import Post
+from vm.task.records import Stage
+
+CHAIN_AWAY = Reason(
+    3200,
+    "chain_away",
+    "why:text",
+    "The chain cannot be reached: {why}.",
+    "The agent goes on by itself when a node answers again; check the address it was started with.",
+)
+
+
+class Refused(Exception):
+    """The chain refused a transaction, in its own words; nothing but a fee can have been spent."""
+
+    def __init__(self, wording: Wording) -> None:
+        super().__init__(wording)
+        self.wording = wording
+
+    def __str__(self) -> str:
+        return f"{self.wording.code} {self.wording.name}: {self.wording.sentence}"
+
+
+class Head(NamedTuple):
+    """The newest block."""
+
+    height: int
+    time_ms: int
+
+
+class Account(NamedTuple):
+    """What the agent's account holds; grains."""
+
+    spendable: int
+    bonded: int
+
+
+class OwnSpark(NamedTuple):
+    """The spark record of the agent's account."""
+
+    is_active: bool
+    recipient: str
+    hardware: Hardware
+    slots: int
+    judging: bool
+    running: int
+    kappa: int
+    """Parts per billion."""
+
+
+class Ended(NamedTuple):
+    """How a seat ended and where the money went; grains."""
+
+    ending: str
+    blame: str
+    height: int
+    paid: int
+    gas_returned: int
+    gas_burned: int
+    gas_held: int
+
+
+class SeatView(NamedTuple):
+    """One seat as the chain holds it."""
+
+    number: int
+    spark: bytes
+    stage: Stage
+    price: int
+    promise: int
+    gas: int
+    deadline: int
+    """The last height for what the stage waits for, a cancellation under way included."""
+    started: int
+    grant: bytes | None
+    """wtxid of the newest grant that holds an envelope for it."""
+    ended: Ended | None
+
+
+class TaskView(NamedTuple):
+    """One task as the chain holds it."""
+
+    task: bytes
+    requester: bytes
+    post: Post
+    spec: Spec | None
+    """None when the post holds no spec that can be read."""
+    is_open: bool
+    """Whether it takes offers."""
+    offers: int
+    offers_end: int
+    """The last height for offers, in whose block the draw is held."""
+    seats: tuple[SeatView, ...]
+
+
+class Receipt(NamedTuple):
+    """A transaction that is final and did what it says."""
+
+    txid: bytes
+    height: int
+    fee: int
+    """Grains."""
+
+
+class Chain(Protocol):
+    """Everything that the agent asks. Every method may raise `Fault(CHAIN_AWAY)`."""
+
+    @property
+    def genesis(self) -> bytes:
+        """The network's genesis hash."""
+        ...
+
+    @property
+    def address(self) -> bytes:
+        """The agent's account, 20 bytes."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """Of addresses."""
+        ...
+
+    @property
+    def params(self) -> Params:
+        """Of the network."""
+        ...
+
+    async def head(self) -> Head:
+        """The newest block."""
+        ...
+
+    async def account(self) -> Account:
+        """What the account holds."""
+        ...
+
+    async def spark(self) -> OwnSpark | None:
+        """The account's spark, None when it never registered one."""
+        ...
+
+    async def open_tasks(self) -> Sequence[TaskView]:
+        """Tasks that take offers."""
+        ...
+
+    async def own_tasks(self) -> Sequence[TaskView]:
+        """Tasks with a seat of the account, as long as the chain remembers them."""
+        ...
+
+    async def task(self, task: bytes) -> TaskView | None:
+        """One task, None when the chain has none (any more)."""
+        ...
+
+    async def envelope(self, grant: bytes, seat: int) -> bytes:
+        """The envelope for a seat in the grant with this wtxid."""
+        ...
+
+    async def submit(self, payload: Any) -> Receipt:
+        """Sign, send and wait until it is final; raises `Refused`."""
+        ...
+
+    async def wait_for_change(self, timeout_s: float) -> None:
+        """Return when something may have happened, or after the time."""
+        ...
