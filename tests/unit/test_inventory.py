@@ -8,7 +8,7 @@ import pynvml
 import pytest
 
 from spark_node import inventory
-from spark_node.inventory import read_gpus, take_inventory
+from spark_node.inventory import read_gpus, still_held, take_inventory
 from spark_node.runtimes.docker_engine import EngineSettings
 
 
@@ -63,6 +63,14 @@ def test_one_lost_gpu_does_not_hide_the_other(driver):
     gpus, note = read_gpus()
     assert [gpu.index for gpu in gpus] == [1]
     assert note == ""
+
+
+def test_what_a_task_left_on_a_gpu_is_seen(driver):
+    """A new process after its end is not the owner's, who was there before."""
+    before, _ = read_gpus()
+    assert still_held(before, before) == ()
+    left = (before[0], before[1]._replace(processes=(3, 7, 9)))
+    assert [gpu.index for gpu in still_held(before, left)] == [1]
 
 
 async def test_a_machine_without_a_gpu_is_a_cpu_spark(monkeypatch):

@@ -173,7 +173,7 @@ def test_a_container_is_locked_in(tmp_path):
     assert made["nano_cpus"] == 1_500_000_000
     assert made["ipc_mode"] == "none"
     assert made["use_config_proxy"] is False
-    assert set(made["tmpfs"]) == {"/tmp", "/data"}
+    assert set(made["tmpfs"]) == {"/tmp", "/dev/shm", "/data"}
     assert "privileged" not in made
     assert not made["user"].startswith("0")
     assert "device_requests" not in made

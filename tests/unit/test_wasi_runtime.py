@@ -313,9 +313,11 @@ async def test_what_the_profile_does_not_have_is_forbidden(world, text, why):
 
 
 async def test_garbage_is_not_a_module(world):
-    """Neither a crash nor the spark's fault."""
-    outcome = await world.run(b"\0asm" + bytes(range(256)))
-    assert outcome.ending is Ending.FORBIDDEN
+    """Neither a crash nor the spark's fault; nor is text that the engine could read."""
+    for garbage in (b"\0asm\1\0\0\0" + bytes(range(256)), b"", b'(module (func (export "_start")))'):
+        outcome = await world.run(garbage)
+        assert outcome.ending is Ending.FORBIDDEN
+        assert "not a module" in outcome.explanation
 
 
 CURIOUS = f"""
