@@ -306,6 +306,10 @@ class World:
     def validate(self, block: Block, candidates: Sequence[Candidate[Any]]) -> Outcome:
         """Check and execute a block as a validator does; raises `BlockInvalid`."""
         check_block(self.view, self.rules, block, candidates, self.last_id, verify_all)
+        return self.validate_transactions(block, candidates)
+
+    def validate_transactions(self, block: Block, candidates: Sequence[Candidate[Any]]) -> Outcome:
+        """Execute strictly under the block's header and commit; raises `BlockInvalid`."""
         return apply_block(self.state, self.rules, block.header, block.last_commit, candidates, strict=True)
 
     def commit_for(self, block: Block, absent: Collection[str] = ()) -> Commit:

@@ -1,0 +1,139 @@
+"""Sparks: registering, changing, retiring, a full register, the coefficient of a newcomer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from consensus.types.amounts import eubc
+from consensus.types.codec import MALFORMED
+from consensus.types.errors import Rejected
+from consensus.types.params import DEV
+from tests.world import World
+from vm import members, spark, standing
+from vm.members import Register
+from vm.spark import (
+    ACTIVE,
+    ALREADY_SPARK,
+    DIFFICULTY_OUT_OF_RANGE,
+    NO_SPARK,
+    RETIRED,
+    SPARK_BOND_BELOW_MINIMUM,
+    SPARKS,
+    SPARKS_FULL,
+    Hardware,
+    RegisterSpark,
+    RetireSpark,
+    UpdateSpark,
+)
+from vm.stake import Bond, Unbond
+
+HARDWARE = Hardware("rtx4090", 1, 24 * 2**30, 16, 64 * 2**30, 2**40)
+RECIPIENT = "age1" + "q" * 58
+
+
+def registration(**changes: Any) -> RegisterSpark:
+    """What makes an account a spark."""
+    return msgspec.structs.replace(RegisterSpark(RECIPIENT, HARDWARE, 2, True, 1), **changes)
+
+
+def bonded(world: World, *names: str, bond: int = eubc(5)) -> None:
+    """Bond so much for each."""
+    for name in names:
+        world.succeed(name, Bond(bond))
+
+
+def test_a_spark_begins_with_the_coefficient_of_a_newcomer() -> None:
+    world = World()
+    bonded(world, "alice")
+    world.succeed("alice", registration())
+    record = world.read(SPARKS, world["alice"].address)
+    assert (record.status, record.kappa, record.power) == (ACTIVE, 333_333_333, 0)
+    assert record.difficulty == 1
+    assert spark.may_offer(world.view, world["alice"].address)
+    world.check()
+
+
+def test_a_spark_needs_its_bond_and_one_place() -> None:
+    world = World()
+    world.refuse("alice", registration(), SPARK_BOND_BELOW_MINIMUM)
+    bonded(world, "alice")
+    world.succeed("alice", registration())
+    world.refuse("alice", registration(), ALREADY_SPARK)
+
+
+@pytest.mark.parametrize("difficulty", [0, DEV.resource.difficulty_start_max + 1])
+def test_the_first_difficulty_has_bounds(difficulty: int) -> None:
+    with pytest.raises(Rejected) as refusal:
+        World().submit("alice", registration(difficulty=difficulty))
+    assert refusal.value.reason is DIFFICULTY_OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("change", [{"slots": 0}, {"slots": 65}, {"recipient": "age1short"}])
+def test_a_malformed_registration_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(Rejected) as refusal:
+        World().submit("alice", registration(**change))
+    assert refusal.value.reason is MALFORMED
+
+
+def test_what_is_declared_can_change() -> None:
+    world = World()
+    world.refuse("alice", UpdateSpark(RECIPIENT, HARDWARE, 3, False), NO_SPARK)
+    bonded(world, "alice")
+    world.succeed("alice", registration())
+    world.succeed("alice", UpdateSpark(RECIPIENT, HARDWARE, 3, False))
+    record = world.read(SPARKS, world["alice"].address)
+    assert (record.slots, record.judging) == (3, False)
+
+
+def test_a_retired_spark_keeps_what_belongs_to_the_account_when_it_returns() -> None:
+    world = World()
+    bonded(world, "alice")
+    world.succeed("alice", registration(difficulty=7))
+    world.succeed("alice", RetireSpark())
+    address = world["alice"].address
+    assert world.read(SPARKS, address).status == RETIRED
+    assert not spark.may_offer(world.view, address)
+    assert members.count(world.view, Register.SPARKS) == 0
+    world.refuse("alice", RetireSpark(), NO_SPARK)
+    world.succeed("alice", registration(difficulty=900))
+    assert world.read(SPARKS, address).difficulty == 7, "a second registration is no second guess"
+
+
+def test_a_full_register_retires_the_smallest_idle_spark_for_a_larger_bond() -> None:
+    resource = msgspec.structs.replace(DEV.resource, max_sparks=2)
+    world = World(msgspec.structs.replace(DEV, resource=resource), people=["a", "b", "c"])
+    bonded(world, "a", bond=eubc(3))
+    bonded(world, "b", bond=eubc(4))
+    bonded(world, "c", bond=eubc(3))
+    world.succeed("a", registration())
+    world.succeed("b", registration())
+    world.refuse("c", registration(), SPARKS_FULL)
+    bonded(world, "c", bond=eubc(2))
+    world.succeed("c", registration())
+    assert world.read(SPARKS, world["a"].address).status == RETIRED
+    assert world.events(spark.SPARK_PUSHED_OUT.code) == [(world["a"].address,)]
+    assert members.addresses(world.view, Register.SPARKS) == sorted([world["b"].address, world["c"].address])
+
+
+def test_the_coefficient_follows_the_bond_at_the_epochs_end() -> None:
+    world = World()
+    bonded(world, "alice", bond=eubc(1_000))
+    world.succeed("alice", registration())
+    world.until_epoch_end()
+    record = world.read(SPARKS, world["alice"].address)
+    assert record.power == 10**9 * eubc(1_000) // eubc(11_000), "stake carries power while S is 0"
+    assert record.kappa > 333_333_333
+    assert spark.kappa(world.view, world["alice"].address) == record.kappa
+    world.succeed("alice", Unbond(eubc(1_000)))
+    assert not spark.may_offer(world.view, world["alice"].address)
+    world.until_epoch_end()
+    assert world.read(SPARKS, world["alice"].address).power == 0
+
+
+def test_an_account_without_a_spark_reads_as_a_newcomer() -> None:
+    world = World()
+    assert spark.kappa(world.view, world["alice"].address) == 333_333_333
+    assert standing.faded(world.view, world["alice"].address).good == 0
