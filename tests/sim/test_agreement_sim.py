@@ -12,6 +12,7 @@ import pytest
 from consensus.agreement.evidence import evidence_checks
 from consensus.types.keys import verify
 from tests.sim.liars.equivocator import Equivocator
+from tests.sim.liars.garbler import Garbler
 from tests.sim.liars.silent import Silent
 from tests.sim.liars.splitter import Splitter
 from tests.sim.liars.withholder import Withholder
@@ -131,10 +132,10 @@ def test_an_equivocator_below_a_third_forks_nothing_and_is_proved_guilty(seed: i
         assert all(verify(*check) for check in evidence_checks(proof, GENESIS))
 
 
-@pytest.mark.parametrize("liar", [Silent, Withholder])
+@pytest.mark.parametrize("liar", [Silent, Withholder, Garbler])
 @pytest.mark.parametrize("seed", seeds(3))
-def test_a_validator_that_says_too_little_only_costs_its_rounds(seed: int, liar: type[SimNode]):
-    """Silence and blocks without bytes delay, and nothing else."""
+def test_a_validator_that_says_too_little_or_nonsense_only_costs_its_rounds(seed: int, liar: type[SimNode]):
+    """Silence, blocks without bytes and garbage delay, and nothing else."""
     world = World(seed, [1, 1, 1, 1], {seed % 4: liar})
     world.faults(Faults(loss=0.02, delay_ms=(1, 100)))
     world.run(20_000)

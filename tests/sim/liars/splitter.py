@@ -42,9 +42,7 @@ class Splitter(SimNode):
         )
         self.blocks[id_of(fresh)] = fresh
         self.wal.append_block(id_of(fresh), fresh)
-        super().sign_proposal(
-            do.SignAndSendProposal(effect.height, effect.round, id_of(fresh), None, None)
-        )
+        super().sign_proposal(do.SignAndSendProposal(effect.height, effect.round, id_of(fresh), None, None))
 
     def _vote(self, effect: do.SignVote, block_id: bytes | None) -> Vote:
         message = vote_hash(GENESIS, effect.kind, effect.height, effect.round, block_id)

@@ -1,0 +1,41 @@
+"""Watching for a twin: after a home has moved, another copy of it may still sign with the same key.
+
+Here: how long to watch, and what counts as the twin's word.
+Not here: that a home has moved (guard.py), where votes come from (node/engine).
+Keeps: nothing is signed while the watch lasts. What this home's own guard remembers, or anything before
+it, is no sign of a twin: peers repeat old votes.
+Errors: 2051 twin_seen.
+"""
+
+from __future__ import annotations
+
+from consensus.types.errors import Fault, Reason
+from eubchain.node.guard import SignStep
+from eubchain.node.recovery import WATCH_BLOCKS, WATCH_SECONDS
+
+TWIN_SEEN = Reason(
+    2051,
+    "twin_seen",
+    "height:height round:count",
+    "Another node signs with this validator key: it spoke at height {height}, round {round}.",
+    "Stop one of the two, wait until it has been silent for a minute, then start the other.",
+)
+
+
+class TwinWatch:
+    """One watch, from the node's start until enough heights or seconds have passed."""
+
+    def __init__(self, height: int, now_seconds: int, guard_last: SignStep) -> None:
+        self._height = height
+        self._since_seconds = now_seconds
+        self._guard_last = guard_last
+
+    def saw(self, step: SignStep) -> None:
+        """Told of every verified message under this node's key; raises `Fault` 2051 for a twin's."""
+        if step > self._guard_last:
+            raise Fault(TWIN_SEEN, height=step.height, round=step.round)
+
+    def is_over(self, height: int, now_seconds: int) -> bool:
+        """Whether to sign now: 20 heights were decided, or 30 seconds have passed, without a twin."""
+        heights, seconds = height - self._height, now_seconds - self._since_seconds
+        return heights >= WATCH_BLOCKS or seconds >= WATCH_SECONDS
