@@ -52,11 +52,12 @@ class Tag(bytes, Enum):
     SPEC = b"EUB-spec"
     BLOB_ACCESS = b"EUB-blob"
     HELLO = b"EUB-hello"
+    MESSAGE = b"EUB-message"
 
 
 def tagged_hash(tag: Tag, *parts: bytes) -> bytes:
     """Hash the concatenation of `parts` under `tag`; returns 32 bytes."""
-    return blake2b(b"".join(parts), digest_size=HASH_BYTES, person=tag.value).digest()
+    return blake2b(b"".join(parts), digest_size=HASH_BYTES, person=tag).digest()
 
 
 def list_root(items: Sequence[bytes]) -> bytes:

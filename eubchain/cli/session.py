@@ -1,9 +1,11 @@
 """What every verb shares: where the home is, which node to ask, and how to print.
 
 Here: the options that may stand anywhere on the line, output as text or JSON, exit codes.
-Not here: the verbs (a file per group), reading passwords (eubchain/wallet/passwords.py).
+Not here: the verbs (a file per group), summary, question and signature of a transaction (paying.py),
+reading passwords (eubchain/wallet/passwords.py).
 Keeps: with --json exactly one JSON object (or one a line for streams) reaches stdout, failures
 included; the facts are the same piped or not.
+Errors: 3900 not_confirmed, 3901 bad_argument.
 """
 
 from __future__ import annotations
@@ -12,18 +14,26 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 import trio
 from rich.console import Console
 
+from consensus.types.address import PREFIXES
 from consensus.types.errors import Fault, Reason
 from consensus.types.wording import Wording, word_fault
-from eubchain.client.connection import NODE_UNREACHABLE, Connection, RemoteRefusal
+from eubchain.client.connection import Connection, RemoteRefusal
+
+if TYPE_CHECKING:
+    from eubchain.wallet.accounts import Wallet
+    from eubchain.wallet.outbox import Outbox
+    from eubchain.wallet.passwords import PasswordSource
 
 DONE, FAILED, USAGE, UNREACHABLE, REFUSED = 0, 1, 2, 3, 4
 """Exit codes; 4 is the chain's own refusal."""
+INTERRUPTED = 130
+"""As shells report a command that Ctrl-C ended."""
 DEFAULT_NODE = "http://127.0.0.1:26650"
 
 NOT_CONFIRMED = Reason(
@@ -35,9 +45,35 @@ NOT_CONFIRMED = Reason(
 )
 BAD_ARGUMENT = Reason(3901, "bad_argument", "why:text", "{why}", "Add --help to see the verb's options.")
 USAGE_NAMES = frozenset(
-    {"not_confirmed", "bad_argument", "amount_malformed", "address_malformed", "address_of_another_network"}
+    {
+        "usage",
+        "not_confirmed",
+        "bad_argument",
+        "amount_malformed",
+        "address_malformed",
+        "address_of_another_network",
+        "account_name_malformed",
+        "account_unknown",
+        "account_exists",
+        "no_account_chosen",
+        "account_is_multisig",
+        "account_has_no_words",
+        "raw_key_malformed",
+        "multisig_keys_malformed",
+        "word_unknown",
+        "word_count_wrong",
+        "words_do_not_match",
+        "path_malformed",
+        "language_unknown",
+        "password_not_given",
+        "password_empty",
+        "password_not_read",
+        "passwords_differ",
+    }
 )
 """Reasons that are mistakes on the command line: exit code 2."""
+UNREACHABLE_NAMES = frozenset({"node_unreachable", "submission_uncertain", "finality_unknown"})
+"""Reasons that a missing node explains: exit code 3."""
 
 T = TypeVar("T")
 
@@ -52,7 +88,14 @@ class Session:
         self.yes = False
         self.password_file: str | None = None
         self.password_fd: int | None = None
+        self.network_prefix: str | None = None
+        """Of the network that was asked, for the words of failures."""
         self.console = Console(highlight=False, soft_wrap=True)
+        self._passwords: PasswordSource | None = None
+
+    def begin(self) -> None:
+        """Forget what an earlier run in this process left."""
+        self.__init__()  # type: ignore[misc]  # one object that every module has imported
 
     @property
     def url(self) -> str:
@@ -67,8 +110,42 @@ class Session:
 
     @property
     def prefix(self) -> str:
-        """Address prefix for errors raised before any node was asked; the network's is used elsewhere."""
-        return "deub"
+        """Of addresses in words: the network's that was asked, else that of the home's genesis file."""
+        if self.network_prefix is not None:
+            return self.network_prefix
+        try:
+            found = json.loads((self.home / "config" / "genesis.json").read_text("utf-8")).get("prefix")
+        except (OSError, ValueError, AttributeError):
+            found = None
+        return found if found in PREFIXES else "deub"
+
+    # ------------------------------------------------------------ what belongs to the home
+
+    def wallet(self) -> Wallet:
+        """The home's accounts."""
+        from eubchain.wallet.accounts import Wallet
+
+        return Wallet(self.home / "wallet")
+
+    def outbox(self) -> Outbox:
+        """What the home's wallet has signed."""
+        from eubchain.wallet.outbox import Outbox
+
+        return Outbox(self.home / "wallet" / "outbox.jsonl")
+
+    def passwords(self) -> PasswordSource:
+        """Where this command's one password comes from."""
+        from eubchain.wallet.passwords import PasswordSource, exposed_password_file
+
+        if self._passwords is None:
+            file = Path(self.password_file) if self.password_file is not None else None
+            warning = exposed_password_file(file) if file is not None else None
+            if warning:
+                self.note(f"warning: {warning}")
+            self._passwords = PasswordSource(file, self.password_fd)
+        return self._passwords
+
+    # ------------------------------------------------------------ output
 
     def say(self, text: str) -> None:
         """A line for a person; silent under --json."""
@@ -89,17 +166,33 @@ class Session:
         else:
             width = max((len(k) for k in facts), default=0)
             for name, value in facts.items():
-                self.say(f"{name.replace('_', ' '):<{width}}  {value}")
+                self.say(f"{name.replace('_', ' '):<{width}}  {_shown(value)}")
+
+    def follow(self, command: str) -> None:
+        """The command that follows an action, as its last line."""
+        self.note(f"next: {command}")
+
+    # ------------------------------------------------------------ questions
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there to answer."""
+        stdin = sys.stdin
+        return not self.json and stdin is not None and not stdin.closed and stdin.isatty()
 
     def confirm(self, question: str) -> None:
         """Ask; raise `Fault(NOT_CONFIRMED)` on anything but yes. Never waits where nobody can answer."""
         if self.yes:
             return
-        if self.json or not sys.stdin.isatty():
+        if not self.can_ask or not self.ask(question):
             raise Fault(NOT_CONFIRMED)
+
+    def ask(self, question: str) -> bool:
+        """Ask a person who is there; anything but yes is no."""
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Fault(NOT_CONFIRMED)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    # ------------------------------------------------------------ the node
 
     def run(self, task: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an async verb."""
@@ -115,6 +208,12 @@ class Session:
         return self.run(ask)
 
 
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else str(value)
+
+
 SESSION = Session()
 """The one session of this process; filled by main.py before a verb runs."""
 
@@ -125,7 +224,7 @@ def exit_code(error: Fault | RemoteRefusal) -> int:
     name = error.wording.name if isinstance(error, RemoteRefusal) else error.reason.name
     if name in USAGE_NAMES:
         return USAGE
-    if code == NODE_UNREACHABLE.code:
+    if name in UNREACHABLE_NAMES:
         return UNREACHABLE
     return REFUSED if 1000 <= code < 2000 or 2200 <= code < 2300 else FAILED
 
