@@ -227,8 +227,8 @@ class Engine:
         event = item.event
         after, effects = step(self.state, event)
         if after is not self.state:
-            if isinstance(event, BlockBuilt):
-                # Replay relies on a built block's bytes, so they stand before the input that names it.
+            if isinstance(event, BlockBuilt | BlockReceived):
+                # Replay relies on a block's bytes, so they stand before the input that says it is here.
                 self._wal.append_block(event.block_id, encode(self._blocks[event.block_id]))
             self._wal.append_input(event, is_own=item.is_own)
             self.state = after
