@@ -23,7 +23,7 @@ GIBIBYTE = 2**30
 class Gpu(NamedTuple):
     """One graphics processor as its driver describes it, now."""
 
-    index: int
+    number: int
     name: str
     uuid: str
     memory_bytes: int
@@ -104,6 +104,12 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
     finally:
         pynvml.nvmlShutdown()
     return tuple(found), "" if found else "The NVIDIA driver shows no GPU."
+
+
+def still_held(before: tuple[Gpu, ...], now: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+    """GPUs on which something runs that did not run before: a task that is over left it behind."""
+    known = {gpu.uuid: set(gpu.processes) for gpu in before}
+    return tuple(gpu for gpu in now if set(gpu.processes) - known.get(gpu.uuid, set()))
 
 
 def _without_driver(error: pynvml.NVMLError) -> str:

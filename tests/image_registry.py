@@ -18,7 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 REPOSITORY = "eub/busybox"
-APPLETS = ("sh", "cat", "dd", "echo", "head", "id", "ls", "mount", "nc", "sleep", "touch", "true", "yes")
+APPLETS = (
+    *("sh", "cat", "chmod", "dd", "echo", "head", "id", "ln", "ls", "mkdir", "mkfifo", "mount", "nc"),
+    *("sleep", "touch", "true", "yes"),
+)
 
 
 def image_archive(busybox: bytes, config: dict[str, object]) -> tuple[bytes, str]:

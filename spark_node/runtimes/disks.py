@@ -57,21 +57,35 @@ def make_disk(folder: Path, name: str, size: int, hard: bool) -> Disk:
     The directory is writable for everyone, because the engine may map users; the folder around it is
     for this process's user alone.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise Fault(DISK_UNAVAILABLE, why=f"{size} bytes are needed, {free} are free")
     path = folder / f"{name}.disk"
-    path.mkdir(mode=0o700)
-    if hard:
-        image = folder / f"{name}.img"
-        with image.open("xb") as file:
-            file.truncate(max(DISK_BYTES_MIN, size + size // OWN_SHARE + DISK_BYTES_MIN // 4))
-        _tool("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(image))
-        _tool("mount", "-o", MOUNT_OPTIONS, str(image), str(path))
-        (path / "lost+found").rmdir()
-    path.chmod(0o777)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = free_bytes(folder)
+        if free < size:
+            raise Fault(DISK_UNAVAILABLE, why=f"{size} bytes are needed, {free} are free")
+        path.mkdir(mode=0o700)
+        if hard:
+            _make_file_system(folder / f"{name}.img", path, size)
+        path.chmod(0o777)
+    except OSError as error:
+        raise Fault(DISK_UNAVAILABLE, why=str(error)[:300]) from None
     return Disk(path, hard)
+
+
+def _make_file_system(image: Path, path: Path, size: int) -> None:
+    with image.open("xb") as file:
+        # A sparse file: what the task does not write takes no space.
+        file.truncate(max(DISK_BYTES_MIN, size + size // OWN_SHARE + DISK_BYTES_MIN // 4))
+    _tool("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(image))
+    _tool("mount", "-o", MOUNT_OPTIONS, str(image), str(path))
+    (path / "lost+found").rmdir()
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where `folder` is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def is_full(disk: Disk) -> bool:
@@ -90,8 +104,15 @@ def drop_disk(folder: Path, name: str) -> None:
             # Somebody still holds it; the name goes now, the space when they let go.
             _tool("umount", "-l", str(path))
     if path.exists():
-        shutil.rmtree(path)
+        open_up(path)
+        # Not shutil.rmtree: it gives up on directories nested by the thousand.
+        _tool("rm", "-rf", "--one-file-system", "--", str(path))
     (folder / f"{name}.img").unlink(missing_ok=True)
+
+
+def open_up(path: Path) -> None:
+    """Let this process read and remove what a program has forbidden; links are not followed."""
+    _tool("chmod", "-R", "u+rwX", "--", str(path))
 
 
 def reap_disks(folder: Path) -> int:

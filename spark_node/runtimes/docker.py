@@ -19,7 +19,16 @@ import trio
 
 from consensus.types.errors import Fault, Reason
 from spark_node.job import DOCKER, Spec, check_spec
-from spark_node.runtimes.disks import Disk, can_mount, drop_disk, is_full, make_disk, reap_disks
+from spark_node.runtimes.disks import (
+    Disk,
+    can_mount,
+    drop_disk,
+    free_bytes,
+    is_full,
+    make_disk,
+    open_up,
+    reap_disks,
+)
 from spark_node.runtimes.docker_engine import (
     IMAGE_MISSING,
     Attached,
@@ -83,9 +92,11 @@ class DockerRuntime:
         capacity = await trio.to_thread.run_sync(self._engine.capacity)
         if settings.container_runtime and settings.container_runtime not in capacity.runtimes:
             raise Fault(RUNTIME_NOT_INSTALLED, runtime=settings.container_runtime)
+        free = await trio.to_thread.run_sync(free_bytes, settings.disks)
         for what, need, have in (
             ("thousandths of a core", spec.cpu_milli, settings.cpu_milli_max or capacity.cpu_milli),
             ("bytes of memory", spec.memory_bytes, settings.memory_bytes_max or capacity.memory_bytes),
+            ("bytes of disk", spec.disk_bytes, free),
         ):
             if need > have:
                 raise Fault(MACHINE_TOO_SMALL, what=what, need=need, have=have)
@@ -152,19 +163,24 @@ class DockerExecution:
         self._ran = True
         try:
             status, ending = await self._start_and_follow()
-            output_bytes = await trio.to_thread.run_sync(size_below, self.output)
+            output_bytes, complaint = 0, ""
+            if ending is Ending.EXIT:
+                output_bytes, complaint = await trio.to_thread.run_sync(_measure, self.output)
         finally:
             self._running = False
             self._clock.pause()
             with trio.CancelScope(shield=True):
                 await self._remove()
             self._sink.close()
-        if ending is Ending.EXIT and output_bytes > self._order.spec.output_bytes_max:
+        if complaint:
+            status, ending = ENDING_STATUS[Ending.FORBIDDEN], Ending.FORBIDDEN
+        elif output_bytes > self._order.spec.output_bytes_max:
             status, ending = ENDING_STATUS[Ending.OUTPUT], Ending.OUTPUT
+        explanation = explain_exit(DOCKER, self._order.command, status, ending)
         return Outcome(
             status,
             ending,
-            explain_exit(DOCKER, self._order.command, status, ending),
+            f"{explanation} {complaint}".rstrip(),
             self._clock.milliseconds(),
             0,
             output_bytes,
@@ -301,10 +317,19 @@ class DockerExecution:
         await trio.to_thread.run_sync(drop_disk, self._settings.disks, self._order.name)
 
 
+def _measure(output: Path) -> tuple[int, str]:
+    """Bytes of a result, and why it is none: links and devices cannot be delivered."""
+    open_up(output)
+    try:
+        return sum(status.st_size for path, status in plain_files(output) if path.is_file()), ""
+    except Fault as fault:
+        return 0, fault.reason.sentence.format(**fault.facts)
+
+
 def _let_container_read(root: Path) -> None:
     """Let the container's user read the input; the room around it stays closed to everyone else."""
-    if not root.is_dir():
-        return
+    root.mkdir(parents=True, exist_ok=True)
+    root.parent.chmod(0o700)
     root.chmod(0o755)
     for path, status in plain_files(root):
         is_program = path.is_dir() or bool(status.st_mode & 0o100)

@@ -11,6 +11,7 @@ Every method blocks and belongs in a thread. Errors: 3320 engine_absent, 3321 im
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import struct
@@ -60,6 +61,8 @@ LABEL = "eub.spark"
 CALL_SECONDS = 60
 TEMPORARY_SHARE = 4
 """A quarter of the task's memory may be /tmp; tmpfs counts as memory."""
+SHARED_MEMORY = "/dev/shm"
+"""Private to the container: Python's multiprocessing and NCCL do not start without it."""
 PIDS_MAX = 512
 OPEN_FILES_MAX = 4096
 FRAME_HEAD = struct.Struct(">B3xI")
@@ -92,6 +95,11 @@ class EngineSettings:
     def disks(self) -> Path:
         """Where the results' disks are made."""
         return self.state / "disks"
+
+    @property
+    def owner(self) -> str:
+        """A short name of this spark, so that two of them may run one task on one engine."""
+        return hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
 
     @property
     def container_user(self) -> int:
@@ -270,16 +278,18 @@ def container_options(
     assert user != 0, "a task never runs as root"
     temporary = max(2**20, spec.memory_bytes // TEMPORARY_SHARE)
     scratch = f"size={temporary},mode=1777,nosuid,nodev,noexec"
-    mounts = [Mount(spec.output_mount, str(output), type="bind")]
-    if order.input.is_dir():
-        mounts.append(Mount(spec.input_mount, str(order.input), type="bind", read_only=True))
+    mounts = [
+        Mount(spec.input_mount, str(order.input), type="bind", read_only=True),
+        Mount(spec.output_mount, str(output), type="bind"),
+    ]
     mounted = {mount["Target"] for mount in mounts}
     options: dict[str, Any] = {
         "command": list(order.command) or None,
-        "name": f"eub-{order.name}",
+        "name": f"eub-{settings.owner}-{order.name}",
         "hostname": "task",
         "labels": {LABEL: str(settings.state), "eub.task": order.name},
-        "environment": [f"{name}={value}" for name, value in order.environment],
+        # The only place that a program may write to besides its result.
+        "environment": {"HOME": "/tmp"} | dict(order.environment),
         "user": f"{user}:{user}",
         "network_mode": "none",
         "read_only": True,
@@ -293,7 +303,7 @@ def container_options(
         "ipc_mode": "none",
         "init": True,
         # Volumes that the image declares would be unlimited space on the host.
-        "tmpfs": {"/tmp": scratch} | {path: scratch for path in volumes if path not in mounted},
+        "tmpfs": {path: scratch for path in ("/tmp", SHARED_MEMORY, *volumes) if path not in mounted},
         "ulimits": [
             Ulimit(name="nofile", soft=OPEN_FILES_MAX, hard=OPEN_FILES_MAX),
             Ulimit(name="fsize", soft=spec.disk_bytes, hard=spec.disk_bytes),

@@ -31,8 +31,8 @@ INPUT_UNSAFE = Reason(
     3302,
     "input_unsafe",
     "path:text why:text",
-    "The input file '{path}' cannot be used: {why}.",
-    "The requester packs it again with plain files and directories only.",
+    "The file '{path}' can be neither input nor result: {why}.",
+    "Use plain files and directories only.",
 )
 MACHINE_TOO_SMALL = Reason(
     3303,
@@ -48,6 +48,12 @@ GPU_MISSING = Reason(
     "The task needs {need} GPU(s); this machine can give {have}: {why}.",
     "A machine without a GPU is a CPU spark: let it offer for tasks that need none.",
 )
+
+
+DEPTH_MAX = 64
+"""Directories inside each other, in an input or a result."""
+UNKNOWN_BYTES = 2**62
+"""More than any limit."""
 
 
 class Ending(StrEnum):
@@ -175,43 +181,57 @@ class WallClock:
         return int((self._used + running) * 1000)
 
 
-def plain_files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def plain_files(root: Path, depth: int = 0) -> Iterator[tuple[Path, os.stat_result]]:
     """Every directory and regular file below `root`, sorted; raises `Fault(INPUT_UNSAFE)` at others.
 
-    Links are refused instead of followed, so that no input names a file of the host. A root that does
+    Links are refused instead of followed, so that nothing names a file of the host. A root that does
     not exist is empty: a task need not have input.
     """
     if not root.exists():
         return
-    with os.scandir(root) as found:
-        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    if depth > DEPTH_MAX:
+        raise Fault(INPUT_UNSAFE, path=root.name, why=f"directories nest more than {DEPTH_MAX} deep")
+    try:
+        with os.scandir(root) as found:
+            entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        raise Fault(INPUT_UNSAFE, path=root.name, why=f"it cannot be read ({error.strerror})") from None
     for entry in entries:
         path = root / entry.name
         status = entry.stat(follow_symlinks=False)
-        shown = os.fsencode(entry.name).decode("utf-8", "replace")[:200]
+        shown = os.fsencode(entry.name).decode("utf-8", "replace")
         if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
             raise Fault(INPUT_UNSAFE, path=shown, why="it is neither a plain file nor a directory")
-        if os.fsencode(entry.name).decode("utf-8", "replace").encode() != os.fsencode(entry.name):
+        if shown.encode() != os.fsencode(entry.name):
             raise Fault(INPUT_UNSAFE, path=shown, why="its name is not UTF-8")
         yield path, status
         if stat.S_ISDIR(status.st_mode):
-            yield from plain_files(path)
+            yield from plain_files(path, depth + 1)
 
 
 def size_below(root: Path) -> int:
-    """Bytes of everything below `root`, links not followed; what vanishes meanwhile counts nothing."""
+    """Bytes of everything below `root`, links not followed; what vanishes meanwhile counts nothing.
+
+    What cannot be looked at, or lies deeper than a result may, counts as `UNKNOWN_BYTES`: nobody hides
+    from this by forbidding a directory or by nesting a thousand of them.
+    """
     total = 0
-    waiting = [root]
+    waiting = [(str(root), 0)]
     while waiting:
+        folder, depth = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
+                    if not entry.is_dir(follow_symlinks=False):
                         total += entry.stat(follow_symlinks=False).st_size
+                    elif depth < DEPTH_MAX:
+                        waiting.append((entry.path, depth + 1))
+                    else:
+                        return UNKNOWN_BYTES
         except FileNotFoundError:
             continue
+        except OSError:
+            return UNKNOWN_BYTES
     return total
 
 

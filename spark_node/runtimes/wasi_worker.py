@@ -36,6 +36,7 @@ OVERHEAD_BYTES = 2**30
 OPEN_FILES_MAX = 1024
 FRAME_BYTES_MAX = 64 * 1024
 PAGE_BYTES = 64 * 1024
+BINARY_MAGIC = b"\0asm\1\0\0\0"
 OUT, ERR, END, COMPILED = 1, 2, 3, 4
 _KINDS = {"out": OUT, "err": ERR}
 
@@ -147,6 +148,9 @@ def _serve(request: Request, show: Callable[[str, bytes], None], compiled: Calla
     code = module_path.read_bytes()
     if hashlib.sha256(code).digest() != request.module_digest:
         return _limited(Ending.OTHER, "the module changed after it was checked")
+    if not code.startswith(BINARY_MAGIC):
+        # The engine would also compile text, which is no module by anyone else's reading.
+        return _limited(Ending.FORBIDDEN, "not a module of profile wasi/1: it is not in the binary format")
     listing = [
         (path.relative_to(root).as_posix(), -1 if path.is_dir() else status.st_size)
         for path, status in plain_files(root)

@@ -6,6 +6,8 @@ the spark is left on the machine.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +129,8 @@ async def test_lines_arrive_while_the_program_still_runs(world):
 async def test_a_container_has_no_rights_worth_having(world):
     """No capability, no new privileges, seccomp, an ordinary user, a read-only root, no network but lo."""
     outcome = await world.shell(
-        "id -u; cat /proc/self/status; ls /sys/class/net; touch /x; touch /input/x; touch /tmp/x && echo tmp"
+        "id -u; cat /proc/self/status; ls /sys/class/net; touch /x; touch /input/x; touch /tmp/x && echo tmp;"
+        "touch /dev/shm/x && echo shm; ls ~; ls /input"
     )
     text = outcome.tail.decode()
     assert text.splitlines()[0] == "1000"
@@ -138,6 +141,8 @@ async def test_a_container_has_no_rights_worth_having(world):
     assert "touch: /x: Read-only file system" in text
     assert "touch: /input/x: Read-only file system" in text
     assert "tmp" in text.splitlines()
+    assert "shm" in text.splitlines()
+    assert text.splitlines()[-1] == "x", "home is /tmp; the empty input is there"
 
 
 async def test_the_host_cannot_be_mounted_or_reached(world):
@@ -165,7 +170,7 @@ async def test_a_fork_bomb_meets_the_limit_of_processes(world):
     world.limits = Limits(3, 1, MEBIBYTE)
     outcome = await world.shell("bomb() { bomb | bomb & sleep 30; }; bomb; sleep 30")
     assert b"fork: Resource temporarily unavailable" in outcome.tail
-    assert outcome.ending is Ending.TIME
+    assert outcome.ending in (Ending.TIME, Ending.MEMORY)
     assert (await world.shell("echo alive")).tail == b"alive\n"
 
 
@@ -213,6 +218,33 @@ async def test_a_result_that_is_too_large_is_no_result(world):
     """It fits on the disk but not in what was agreed to be uploaded."""
     outcome = await world.shell("head -c 9000000 /dev/zero > /output/a")
     assert (outcome.ending, outcome.exit_status) == (Ending.OUTPUT, 153)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("ln -s /etc/passwd /output/a", "neither a plain file"),
+        ("mkfifo /output/a", "neither a plain file"),
+        ("cd /output; n=0; while [ $n -lt 1500 ]; do mkdir d; cd d; n=$((n+1)); done", "deep"),
+    ],
+)
+async def test_a_result_that_cannot_be_delivered_is_refused(world, monkeypatch, hard, script, why):
+    """Links could show the spark's own files; a deep tree must not stop the spark from cleaning up."""
+    if not hard:
+        monkeypatch.setattr(docker_runtime, "can_mount", lambda: False)
+    elif not disks.can_mount():
+        pytest.skip("this machine cannot make a disk in a file")
+    outcome = await world.shell(script)
+    # Where somebody watches the disk, a tree that cannot be measured may end the run before it ends.
+    assert outcome.ending in ((Ending.FORBIDDEN,) if hard else (Ending.FORBIDDEN, Ending.DISK))
+    assert outcome.ending is Ending.DISK or why in outcome.explanation
+
+
+async def test_forbidden_directories_hide_nothing(world):
+    """The program locks its result; it is measured and removed all the same."""
+    outcome = await world.shell("mkdir /output/d; echo 1234 > /output/d/a; chmod 0 /output/d/a /output/d")
+    assert (outcome.ending, outcome.output_bytes) == (Ending.EXIT, 5)
 
 
 async def test_printing_a_gigabyte_ends_the_program(world):
@@ -312,7 +344,7 @@ async def test_more_than_the_machine_has_is_refused(world):
     for changes, reason in (
         ({"cpu_milli": 1_000_000}, "machine_too_small"),
         ({"memory_bytes": 2**50}, "machine_too_small"),
-        ({"disk_bytes": 2**50}, "disk_unavailable"),
+        ({"disk_bytes": 2**50}, "machine_too_small"),
     ):
         with pytest.raises(Fault, match=reason):
             await world.runtime.prepare(world.order("true", **changes))
@@ -332,14 +364,37 @@ async def test_an_unknown_container_runtime_is_refused(world):
         await runtime.check(world.spec)
 
 
-async def test_a_crash_between_create_and_start_leaves_nothing_after_reap(world):
-    """The spark dies with one container created and one running; its next life removes both and the disks."""
+AGENT = """
+import sys, trio
+from pathlib import Path
+from tests.functional.test_docker_runtime import World
+from dataclasses import replace
+
+async def main():
+    world = World(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     await world.runtime.prepare(world.order("sleep", "600"))
-    running = replace(world.order("sleep", "600"), name="task-1")
-    execution = await world.runtime.prepare(running)
-    client = docker.DockerClient(base_url=world.settings.address)
-    client.api.start(execution._container)
-    client.close()
+    running = await world.runtime.prepare(replace(world.order("sh", "-c", "echo up; sleep 600"), name="task-1"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.run)
+        await running.logs.receive()
+        print("ready", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+async def test_a_spark_killed_between_create_and_start_leaves_nothing_after_reap(world):
+    """Kill -9 with one container created and one running; the next life removes both and their disks."""
+    agent = await trio.lowlevel.open_process(
+        [sys.executable, "-c", AGENT, world.settings.address, world.spec.image, str(world.folder)],
+        stdout=subprocess.PIPE,
+    )
+    with trio.fail_after(DEADLINE_S):
+        assert await agent.stdout.receive_some() == b"ready\n"
+        agent.kill()
+        await agent.wait()
+    await agent.stdout.aclose()
     assert len(world.left_behind()) >= 4
 
     assert await DockerRuntime(world.settings).reap() == 4

@@ -61,7 +61,7 @@ def test_one_lost_gpu_does_not_hide_the_other(driver):
 
     driver.setattr(pynvml, "nvmlDeviceGetMemoryInfo", memory)
     gpus, note = read_gpus()
-    assert [gpu.index for gpu in gpus] == [1]
+    assert [gpu.number for gpu in gpus] == [1]
     assert note == ""
 
 
@@ -70,7 +70,7 @@ def test_what_a_task_left_on_a_gpu_is_seen(driver):
     before, _ = read_gpus()
     assert still_held(before, before) == ()
     left = (before[0], before[1]._replace(processes=(3, 7, 9)))
-    assert [gpu.index for gpu in still_held(before, left)] == [1]
+    assert [gpu.number for gpu in still_held(before, left)] == [1]
 
 
 async def test_a_machine_without_a_gpu_is_a_cpu_spark(monkeypatch):
