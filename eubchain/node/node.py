@@ -41,7 +41,7 @@ from eubchain.node.metrics import Metrics, metrics_application
 from eubchain.node.network import Network, NoPeers
 from eubchain.node.pricing import mempool_pricing
 from eubchain.node.production import Identity, Production
-from eubchain.node.recovery import Found, Plan, WalFound, plan_recovery
+from eubchain.node.recovery import Found, Plan, Signing, WalFound, plan_recovery
 from eubchain.node.service import Service
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
 from eubchain.node.wal import WalContents, read_wal
@@ -114,7 +114,10 @@ def open_home(home: Home, config: Config, network: Network) -> Opened:
             network.peers_height(),
             can_write=os.access(home.data, os.W_OK),
         )
-        return Opened(genesis, rules, ledger, validator, guard, contents, plan_recovery(found))
+        plan = plan_recovery(found)
+        if guard is not None and guard.is_moved and plan.signing in (Signing.AT_ONCE, Signing.ABOVE):
+            guard.adopt_place()  # no network was left behind in which a twin could sign
+        return Opened(genesis, rules, ledger, validator, guard, contents, plan)
     except BaseException:
         ledger.close()
         raise
