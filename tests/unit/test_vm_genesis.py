@@ -1,0 +1,103 @@
+"""Founding a network: what the first state holds and which records are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from consensus.types.amounts import eubc
+from consensus.types.codec import SUPPLY_MAX
+from consensus.types.errors import Fault
+from consensus.types.genesis import Balance, Genesis, Vesting
+from consensus.types.params import DEV, MAIN, TEST, Params
+from tests.world import World
+from vm import pools
+from vm.genesis import GENESIS_REFUSED, PARAMS, check_genesis, genesis_writes
+from vm.rewards import most_ever_minted
+
+
+def test_the_first_state_holds_what_the_record_says() -> None:
+    world = World(validators=3)
+    supply = world.supply()
+    seed = DEV.market.audit_seed
+    assert supply.issued == 6 * eubc(10_000) + 3 * eubc(10_000) + seed
+    assert (supply.balances, supply.bonded, supply.pools) == (6 * eubc(10_000), 3 * eubc(10_000), seed)
+    assert pools.held(world.view, pools.AUDIT) == seed
+    assert world.read(PARAMS, b"") == DEV
+    assert world.height == 0
+    assert len(world.validators) == 3
+    world.check()
+
+
+def test_equal_records_give_equal_writes() -> None:
+    genesis = World(validators=2).genesis
+    assert genesis_writes(genesis) == genesis_writes(genesis)
+
+
+@pytest.mark.parametrize("params", [DEV, TEST, MAIN], ids=["dev", "test", "main"])
+def test_published_parameters_leave_room_for_all_rewards(params: Params) -> None:
+    assert most_ever_minted(params.validators) < SUPPLY_MAX * 2 // 5 + 1
+
+
+def with_(**changes: Any) -> Callable[[Genesis], Genesis]:
+    """A change of some fields."""
+    return lambda genesis: msgspec.structs.replace(genesis, **changes)
+
+
+def without_proof(genesis: Genesis) -> Genesis:
+    """Somebody else's possession."""
+    broken = msgspec.structs.replace(genesis.validators[0], possession=bytes(64))
+    return msgspec.structs.replace(genesis, validators=(broken, *genesis.validators[1:]))
+
+
+def poor_validator(genesis: Genesis) -> Genesis:
+    """One bonds too little."""
+    poor = msgspec.structs.replace(genesis.validators[0], bond=eubc(1))
+    return msgspec.structs.replace(genesis, validators=(poor, *genesis.validators[1:]))
+
+
+def one_key_twice(genesis: Genesis) -> Genesis:
+    """Two validators with one key."""
+    first, second = genesis.validators
+    copied = msgspec.structs.replace(second, key=first.key)
+    return msgspec.structs.replace(genesis, validators=(first, copied))
+
+
+def locked_beyond(genesis: Genesis) -> Genesis:
+    """A lock of more than there is."""
+    holder = genesis.balances[0]
+    lock = Vesting(holder.address, holder.amount + 1, 0, 0, 1, 1)
+    return msgspec.structs.replace(genesis, vesting=(lock,))
+
+
+def too_much(genesis: Genesis) -> Genesis:
+    """One account holds nearly all that may exist."""
+    rich = Balance(genesis.balances[0].address, SUPPLY_MAX - eubc(1))
+    return msgspec.structs.replace(genesis, balances=(rich, *genesis.balances[1:]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_(validators=()),
+        with_(format=2),
+        without_proof,
+        poor_validator,
+        one_key_twice,
+        locked_beyond,
+        too_much,
+        lambda g: msgspec.structs.replace(g, balances=g.balances[::-1]),
+        lambda g: msgspec.structs.replace(g, validators=g.validators[::-1]),
+        lambda g: msgspec.structs.replace(g, balances=(g.balances[0], *g.balances)),
+        lambda g: msgspec.structs.replace(g, balances=(Balance(bytes(20), 1), *g.balances)),
+    ],
+)
+def test_a_record_that_cannot_found_a_network_is_refused(change: Callable[[Genesis], Genesis]) -> None:
+    genesis = World(validators=2).genesis
+    check_genesis(genesis)
+    with pytest.raises(Fault) as refusal:
+        genesis_writes(change(genesis))
+    assert refusal.value.reason is GENESIS_REFUSED
