@@ -30,8 +30,8 @@ from tests.market import (
 )
 from vm import funds
 from vm.spark import RETIRED, SPARKS
-from vm.task import events, matching
-from vm.task.matching import standing_offers
+from vm.task import events, matching, offering
+from vm.task.offering import standing_offers
 from vm.task.payloads import Offer, Resources
 from vm.task.records import OFFERS, Ending, StandingOffer, TaskState
 from vm.task.terms import offer_deposit, ranked, tie_hash
@@ -173,14 +173,14 @@ def test_a_full_list_makes_room_by_its_worst_whose_deposit_returns() -> None:
 def test_a_full_list_refuses_an_offer_that_is_the_worst() -> None:
     market, task_id = full_market()
     reason = refusal(market, SPARK, Offer(task_id, 0, eubc(4), PROMISE))
-    assert reason is matching.OFFERS_FULL
+    assert reason is offering.OFFERS_FULL
     assert market.balance(SPARK) == START_BALANCE
 
 
 def test_an_account_offers_once_and_again_only_after_it_was_evicted() -> None:
     market, task_id = full_market()
     again = Offer(task_id, 0, eubc(2), PROMISE)
-    assert refusal(market, account_of(64), again) is matching.ALREADY_OFFERED
+    assert refusal(market, account_of(64), again) is offering.ALREADY_OFFERED
     market.offer(task_id, SPARK, price=eubc(3))
     market.send(account_of(64), again)
     market.mine(WINDOWS.offer + 1)
@@ -191,13 +191,13 @@ def test_offers_must_fit_the_task() -> None:
     market = Market()
     task_id = market.post()
     for price, promise, reason in (
-        (MAXIMUM // 10 - 1, PROMISE, matching.PRICE_OUT_OF_RANGE),
-        (MAXIMUM + 1, PROMISE, matching.PRICE_OUT_OF_RANGE),
-        (PRICE, 2, matching.PROMISE_OUT_OF_RANGE),
-        (PRICE, WINDOWS.run + 1, matching.PROMISE_OUT_OF_RANGE),
+        (MAXIMUM // 10 - 1, PROMISE, offering.PRICE_OUT_OF_RANGE),
+        (MAXIMUM + 1, PROMISE, offering.PRICE_OUT_OF_RANGE),
+        (PRICE, 2, offering.PROMISE_OUT_OF_RANGE),
+        (PRICE, WINDOWS.run + 1, offering.PROMISE_OUT_OF_RANGE),
     ):
         assert refusal(market, SPARK, Offer(task_id, 0, price, promise)) is reason
-    assert refusal(market, SPARK, Offer(task_id, 1, PRICE, PROMISE)) is matching.NO_SUCH_ROLE
+    assert refusal(market, SPARK, Offer(task_id, 1, PRICE, PROMISE)) is offering.NO_SUCH_ROLE
     market.send(SPARK, Offer(task_id, 0, MAXIMUM // 10, 3))
     market.send(OTHER, Offer(task_id, 0, MAXIMUM, WINDOWS.run))
 
@@ -208,14 +208,14 @@ def test_who_is_not_wanted_may_not_offer() -> None:
     market.fund(stranger, eubc(100))
     task_id = market.post(allow=(OTHER,))
     offer = Offer(task_id, 0, PRICE, PROMISE)
-    assert refusal(market, REQUESTER, offer) is matching.OWN_TASK
-    assert refusal(market, stranger, offer) is matching.NOT_A_SPARK
-    assert refusal(market, SPARK, offer) is matching.NOT_ALLOWED
+    assert refusal(market, REQUESTER, offer) is offering.OWN_TASK
+    assert refusal(market, stranger, offer) is offering.NOT_A_SPARK
+    assert refusal(market, SPARK, offer) is offering.NOT_ALLOWED
     market.send(OTHER, offer)
     avoided = Offer(market.post(avoid=(SPARK,)), 0, PRICE, PROMISE)
-    assert refusal(market, SPARK, avoided) is matching.NOT_ALLOWED
+    assert refusal(market, SPARK, avoided) is offering.NOT_ALLOWED
     picky = Offer(market.post(min_kappa=333_333_334), 0, PRICE, PROMISE)
-    assert refusal(market, SPARK, picky) is matching.KAPPA_TOO_SMALL
+    assert refusal(market, SPARK, picky) is offering.KAPPA_TOO_SMALL
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_machine_must_declare_what_the_task_needs(needed: Resources) -> None:
     market = Market()
     task_id = market.post(resources=needed)
     reason = refusal(market, SPARK, Offer(task_id, 0, PRICE, PROMISE))
-    assert reason is matching.MACHINE_TOO_SMALL
+    assert reason is offering.MACHINE_TOO_SMALL
 
 
 def test_gpu_memory_is_asked_only_of_tasks_that_use_a_gpu() -> None:
@@ -259,7 +259,7 @@ def test_who_may_not_work_may_not_offer(how: str) -> None:
     make_barred(market, how)
     task_id = market.post()
     reason = refusal(market, SPARK, Offer(task_id, 0, PRICE, PROMISE))
-    assert reason is matching.MAY_NOT_OFFER
+    assert reason is offering.MAY_NOT_OFFER
 
 
 @pytest.mark.parametrize("how", ["retired", "barred", "jailed", "tombstoned", "busy", "poor"])
@@ -346,7 +346,7 @@ def test_a_choice_that_cannot_be_taken_is_refused_and_punishes_nobody() -> None:
     market.register(SPARK, running=2, slots=2)
     assert refusal(market, REQUESTER, match_of(task_id)) is matching.NO_FREE_SLOT
     market.register(SPARK, running=0, status=RETIRED)
-    assert refusal(market, REQUESTER, match_of(task_id)) is matching.MAY_NOT_OFFER
+    assert refusal(market, REQUESTER, match_of(task_id)) is offering.MAY_NOT_OFFER
     assert market.balance(SPARK) == START_BALANCE - DEPOSIT
 
 

@@ -74,7 +74,7 @@ PLACES: dict[str, Callable[[Market], bytes]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("blocks", [0, 1, 2, 5])
+@pytest.mark.parametrize("blocks", [0, 1, 2, 5, 17, 18, 19, 20])
 def test_a_cancellation_costs_what_its_quote_said_or_both_refuse(place: str, blocks: int) -> None:
     market = Market()
     task_id = PLACES[place](market)

@@ -19,7 +19,7 @@ from vm.operation import Cost, Operation, check_nothing
 from vm.state import Call, State
 from vm.task import events
 from vm.task.access import find_own_task, find_task, offers_end, refuse_late, seats_of_task
-from vm.task.matching import return_offers
+from vm.task.offering import return_offers
 from vm.task.payloads import Cancel
 from vm.task.records import TASKS, Ending, Seat, Stage, Task, TaskState
 from vm.task.settlement import CLOSE_ENTRIES_MAX, close_seat, end_unmatched

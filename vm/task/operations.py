@@ -6,12 +6,12 @@ Here: `OPERATIONS` and `DUE_HANDLERS`, for vm/registry.py. Not here: what they d
 from __future__ import annotations
 
 from vm.operation import Operation
-from vm.task import cancelling, delivering, judging, matching, posting, running
+from vm.task import cancelling, delivering, judging, matching, offering, posting, running
 from vm.task.deadlines import DUE_HANDLERS as DUE_HANDLERS
 
 OPERATIONS: tuple[Operation, ...] = (
     posting.POST,
-    matching.OFFER,
+    offering.OFFER,
     matching.MATCH,
     cancelling.CANCEL,
     running.GRANT,

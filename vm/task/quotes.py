@@ -149,8 +149,13 @@ def cost_of_cancel(task: Task, seat: Seat | None, height: int) -> CancelQuote | 
     is_late = seat.stage != Stage.RESERVED and height > last_height(task, seat)
     if seat.stage not in BEFORE_REVIEW or task.cancel_at or is_late:
         return None
-    effective = height + CANCEL_DELAY_BLOCKS if seat.stage == Stage.RUNNING else height
-    outcome = outcome_of(task, seat, ending_of_cancel(seat), effective, effective)
+    ending, effective = ending_of_cancel(seat), height
+    if seat.stage == Stage.RUNNING:
+        effective += CANCEL_DELAY_BLOCKS
+        if seat.deadline <= effective:
+            # The run timeout comes first: a spark that is late is not paid for the cancellation.
+            ending, effective = Ending.RUN_TIMEOUT, seat.deadline
+    outcome = outcome_of(task, seat, ending, effective, effective)
     return CancelQuote(effective, seat.price - outcome.refunded, outcome.paid, outcome.refunded)
 
 
