@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from consensus.agreement.evidence import DoubleSign, Side
 from consensus.agreement.messages import Proposal, Vote
 from consensus.types.keys import verify
-from consensus.types.vote import PROPOSAL, vote_hash
+from consensus.types.vote import PROPOSAL, proposal_hash, vote_hash
 from tests.sim.node import BLOCK, GENESIS, INTERVAL_MS, SimNode, id_of
 
 
@@ -39,6 +40,20 @@ def check_chain(node: SimNode) -> None:
             assert verify(validators[index].key, message, signature)
         total = sum(v.power for v in validators)
         assert 3 * sum(validators[i].power for i in signers) > 2 * total
+
+
+def is_proof(proof: DoubleSign) -> bool:
+    """Whether the key really signed both sides, which differ and stand in order."""
+
+    def message(side: Side) -> bytes:
+        if proof.kind == PROPOSAL:
+            assert side.block_id is not None
+            return proposal_hash(GENESIS, proof.height, proof.round, side.block_id, side.valid_round)
+        return vote_hash(GENESIS, proof.kind, proof.height, proof.round, side.block_id)
+
+    is_ordered = (proof.a.block_id or b"") < (proof.b.block_id or b"")
+    both = ((proof.a, proof.signature_a), (proof.b, proof.signature_b))
+    return is_ordered and all(verify(proof.key, message(side), signed) for side, signed in both)
 
 
 class SignatureLog:
