@@ -31,7 +31,6 @@ SLICE_WRITES = 256
 
 HashedWrite = tuple[bytes, bytes | None]
 """(kh, vh); None deletes."""
-Steps = Generator[None, None, "TreeUpdate"]
 T = TypeVar("T")
 
 
@@ -91,7 +90,7 @@ class StateTree:
         self.nodes, self.buckets, self.root = nodes, buckets, root
 
     def apply(self, update: TreeUpdate) -> None:
-        """Advance; a bucket reader that is a dict advances too, another one follows its storage."""
+        """Advance; buckets in a dict advance too, those in a store are advanced there."""
         assert update.base_root == self.root, "an update fits the tree it was computed from"
         _merge(self.nodes, update.nodes)
         if isinstance(self.buckets, dict):
@@ -166,7 +165,7 @@ def update_tree(tree: StateTree, writes: Mapping[bytes, bytes | None]) -> TreeUp
     return finish(update_steps(tree, finish(hash_writes(writes))))
 
 
-def update_steps(tree: StateTree, writes: Sequence[HashedWrite]) -> Steps:
+def update_steps(tree: StateTree, writes: Sequence[HashedWrite]) -> Generator[None, None, TreeUpdate]:
     """Stepwise: the update that `writes` make to `tree`, which stays as it is.
 
     `writes` are strictly ascending by kh, as `hash_writes` gives them. The generator yields about
@@ -238,6 +237,14 @@ def _number(kh: bytes) -> int:
 
 def _written(bucket: bytes, writes: Sequence[HashedWrite]) -> bytes:
     """The bucket after `writes`; it may be too large."""
+    if len(writes) > BUCKET_ENTRIES_MAX:  # a young tree: one by one would cost their square
+        entries = dict(entries_of(bucket))
+        for kh, vh in writes:
+            if vh is None:
+                entries.pop(kh, None)
+            else:
+                entries[kh] = vh
+        return b"".join([kh + entries[kh] for kh in sorted(entries)])
     for kh, vh in writes:
         assert len(kh) == HASH_BYTES, "a write names its key by hash"
         at = bucket.find(kh)
@@ -341,9 +348,6 @@ def _merged(work: _Work, parent: int) -> bytes | None:
     for child, _ in found:
         work.buckets[child] = None
     return b"".join(bucket for _, bucket in found)
-
-
-# ------------------------------------------------------------------ building
 
 
 def lay_out(entries: Iterable[tuple[bytes, bytes]], position: int = ROOT) -> StateTree:
