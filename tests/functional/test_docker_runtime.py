@@ -373,7 +373,8 @@ from dataclasses import replace
 async def main():
     world = World(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     await world.runtime.prepare(world.order("sleep", "600"))
-    running = await world.runtime.prepare(replace(world.order("sh", "-c", "echo up; sleep 600"), name="task-1"))
+    second = replace(world.order("sh", "-c", "echo up; sleep 600"), name="task-1")
+    running = await world.runtime.prepare(second)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.run)
         await running.logs.receive()

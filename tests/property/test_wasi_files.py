@@ -17,8 +17,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from spark_node.runtimes.wasi_files import Directory, File, Files, Refusal
 
 DISK_BYTES = 5000
-NAMES = st.sampled_from(["a", "b", "c", "ü"])
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+PATHS = st.sampled_from(["a", "ü", "a/a", "a/b", "ü/a", "a/a/a"])
+"""Few, so that rules meet each other's files."""
 
 
 class Model(RuleBasedStateMachine):
@@ -113,6 +113,14 @@ class Model(RuleBasedStateMachine):
         if removed is not None:
             self.contents = {f: c for f, c in self.contents.items() if c is not removed or f.opened}
 
+    @rule(path=PATHS)
+    def climb_and_return(self, path):
+        if self.model.get(path, b"") is not None:
+            return
+        output = self.files.output
+        back = f"{path}/../{path.rpartition('/')[2]}"
+        assert self.files.find(output, back.encode()) is self.files.find(output, path.encode())
+
     @rule(old=PATHS, new=PATHS)
     def rename(self, old, new):
         output = self.files.output
@@ -154,7 +162,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestModel.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 
 
 @given(
