@@ -64,6 +64,6 @@ class SignatureLog:
 
     def add(self, node: SimNode, message: Proposal | Vote) -> None:
         kind = message.kind if isinstance(message, Vote) else PROPOSAL
-        step = (node.index, message.height, message.round, kind)
+        step = (node.seat, message.height, message.round, kind)
         said = self._said.setdefault(step, message)
         assert said == message, f"double signing: {said} and {message}"

@@ -122,8 +122,10 @@ class SimNode:
 
     is_honest = True
 
-    def __init__(self, world: Any, index: int, key: SecretKey) -> None:
+    def __init__(self, world: Any, index: int, key: SecretKey, seat: int | None = None) -> None:
         self.world, self.index, self.key = world, index, key
+        self.seat = index if seat is None else seat
+        """Position in the validator set; `index` is the address in the network."""
         self.clock: Clock = world.clock
         self.network: Network = world.network
         self.disk = MemoryDisk()
@@ -215,7 +217,7 @@ class SimNode:
         parent = self.tip()
         beacon = blake2b(parent, digest_size=32).digest()
         earliest_ms = self._parent_time() + INTERVAL_MS
-        return StartHeight(len(self.ledger) + 1, self.world.validators, self.index, beacon, earliest_ms)
+        return StartHeight(len(self.ledger) + 1, self.world.validators, self.seat, beacon, earliest_ms)
 
     def tip(self) -> bytes:
         return id_of(self.ledger[-1].data) if self.ledger else GENESIS
@@ -301,7 +303,7 @@ class SimNode:
             if len(self.ledger) != height:
                 return
             salt = self.network.random.getrandbits(32)
-            data = encode(SimBlock(height + 1, round_, self.index, time_ms, self.tip(), salt))
+            data = encode(SimBlock(height + 1, round_, self.seat, time_ms, self.tip(), salt))
             self.blocks[id_of(data)] = data
             self.feed(BlockBuilt(round_, id_of(data)))
 
@@ -356,7 +358,7 @@ class SimNode:
         signature = self.guard.sign_vote(effect.kind, effect.height, effect.round, effect.block_id)  # F4
         if isinstance(signature, Refusal):
             return
-        vote = Vote(effect.kind, effect.height, effect.round, effect.block_id, self.index, signature)
+        vote = Vote(effect.kind, effect.height, effect.round, effect.block_id, self.seat, signature)
         self.world.signed(self, vote)
         self._send_message(vote)
         self.inbox.append((VoteReceived(vote), True))

@@ -9,11 +9,14 @@ import os
 
 import pytest
 
+from eubchain.node.recovery import Signing
+from eubchain.node.wal import WAL_NAME
 from tests.sim.checkers import is_proof
 from tests.sim.liars.equivocator import Equivocator
 from tests.sim.liars.garbler import Garbler
 from tests.sim.liars.silent import Silent
 from tests.sim.liars.splitter import Splitter
+from tests.sim.liars.twin import Twin
 from tests.sim.liars.withholder import Withholder
 from tests.sim.network import ROUGH, Faults
 from tests.sim.node import SimNode
@@ -152,3 +155,56 @@ def test_locks_hold_when_one_decides_unheard_and_a_liar_proposes_something_else(
         world.run(4_000)
         world.check()
     heal_and_check(world)
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_a_key_that_runs_twice_below_a_third_forks_nothing(seed: int):
+    """Each of the two is honest by itself; together they may sign twice, and then it is proved."""
+    world = World(seed, [1, 1, 1, 1], {seed % 4: Twin})
+    world.faults(Faults(loss=0.1, duplication=0.1, delay_ms=(1, 300)))
+    for _ in range(6):
+        world.crash_sometime(world.random.randrange(5))
+        world.run(3_000)
+        world.restart_all()
+        world.check()
+    heal_and_check(world)
+    guilty = world.validators[seed % 4].key
+    assert all(is_proof(p) and p.key == guilty for node in world.honest for p in node.evidence)
+
+
+@pytest.mark.parametrize("seed", seeds(4))
+def test_a_restored_backup_is_silent_until_past_what_its_key_has_signed(seed: int):
+    """The ledger is of yesterday, the guard of today: it catches up first and never signs twice."""
+    world = World(seed, [1, 1, 1, 1])
+    world.until_height(8)
+    node = world.nodes[0]
+    node.crash()
+    world.lose(0, WAL_NAME)
+    signed_up_to = node.guard.last.height
+    del node.ledger[3:]
+    node.start()
+    plan = node.plans[-1]
+    assert (plan.signing, plan.silent_up_to) == (Signing.ABOVE, signed_up_to)
+    heal_and_check(world)
+    world.until(lambda: node.guard.last.height > signed_up_to, 20_000)
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_a_lost_log_silences_the_height_whose_lock_it_held(seed: int):
+    """What was signed at that height is remembered, why is not: the node says nothing more there."""
+    world = World(seed, [1, 1, 1, 1])
+    world.faults(ROUGH)
+    node, silenced = world.nodes[seed % 4], 0
+    for _ in range(6):
+        world.run(world.random.randint(1_000, 4_000))
+        node.crash()
+        world.lose(seed % 4, WAL_NAME)
+        last, height = node.guard.last, len(node.ledger) + 1
+        node.start()
+        if last.height == height:
+            silenced += 1
+            assert (node.plans[-1].signing, node.plans[-1].silent_up_to) == (Signing.ABOVE, height)
+            world.until(lambda known=height: len(node.ledger) >= known, 240_000)
+            assert node.guard.last.height != height or node.guard.last == last
+    heal_and_check(world)
+    assert silenced > 0

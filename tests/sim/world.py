@@ -18,6 +18,7 @@ from consensus.types.keys import SecretKey
 from consensus.validators import TOTAL_POWER, Validator, divide
 from eubchain.node.wal import read_wal
 from tests.sim.checkers import SignatureLog, check_agreement, check_chain
+from tests.sim.liars.twin import Twin
 from tests.sim.network import CALM, Clock, Faults, Network
 from tests.sim.node import GENESIS, SimNode
 
@@ -43,6 +44,8 @@ class World:
         )
         kinds = liars or {}
         self.nodes = [kinds.get(i, SimNode)(self, i, key) for i, key in enumerate(keys)]
+        for seat in [seat for seat, kind in sorted(kinds.items()) if kind is Twin]:
+            self.nodes.append(Twin(self, len(self.nodes), keys[seat], seat))
         for node in self.nodes:
             node.start()
 
@@ -85,6 +88,12 @@ class World:
             node.disk.crash_at = None
             if not node.is_up:
                 node.start()
+
+    def lose(self, index: int, name: str) -> None:
+        """A file disappears from a node that is down."""
+        node = self.nodes[index]
+        assert not node.is_up
+        node.disk.names.pop(name, None)
 
     def heal(self) -> None:
         """Everything works again from now on."""

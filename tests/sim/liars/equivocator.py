@@ -35,7 +35,7 @@ class Equivocator(SimNode):
     def _vote(self, effect: do.SignVote, block_id: bytes | None) -> Vote:
         message = vote_hash(GENESIS, effect.kind, effect.height, effect.round, block_id)
         signature = self.key.sign(message)
-        return Vote(effect.kind, effect.height, effect.round, block_id, self.index, signature)
+        return Vote(effect.kind, effect.height, effect.round, block_id, self.seat, signature)
 
     def _proposal(self, effect: do.SignAndSendProposal, block_id: bytes) -> Proposal:
         message = proposal_hash(GENESIS, effect.height, effect.round, block_id, effect.valid_round)

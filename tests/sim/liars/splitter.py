@@ -47,4 +47,4 @@ class Splitter(SimNode):
     def _vote(self, effect: do.SignVote, block_id: bytes | None) -> Vote:
         message = vote_hash(GENESIS, effect.kind, effect.height, effect.round, block_id)
         signature = self.key.sign(message)
-        return Vote(effect.kind, effect.height, effect.round, block_id, self.index, signature)
+        return Vote(effect.kind, effect.height, effect.round, block_id, self.seat, signature)
