@@ -25,14 +25,12 @@ from vm.members import Register
 from vm.rewards import block_reward
 from vm.spark import SPARKS
 from vm.stake import stake
-from vm.state import State
+from vm.state import SLICE_RECORDS, State
 from vm.tally import TALLIES, Row, Tally
 from vm.validator import ACTIVE, VALIDATORS
 
 MISSED_PROPOSALS_LEAST = 4
 """Fewer missed proposals than this jail nobody."""
-SLICE_ACCOUNTS = 64
-"""Accounts between two points at which the node may turn to votes."""
 
 REWARD_PAID = EventKind(
     1952, "reward_paid", "account:address amount:eubc", "{account} was paid {amount} for the epoch's blocks."
@@ -71,19 +69,19 @@ class Figures(NamedTuple):
 def end(state: State) -> Generator[None, None, None]:
     """Close the epoch whose last block this is, pausing between slices."""
     counted = tally.tally(state)
-    if not outage.decide(state, counted):
+    is_outage = yield from outage.decide(state, counted)
+    if not is_outage:
         _jail_the_absent(state, counted)
     evidence.correlate(state)
     yield
     found = yield from _figures(state)
-    _store_coefficients(state, found)
-    yield
+    yield from _store_coefficients(state, found)
     _pay_rewards(state)
-    _pay_pool(state, found)
+    yield from _pay_pool(state, found)
     for address in members.addresses(state, Register.VALIDATORS):
         validator.apply_pending(state, address)
     yield
-    _choose_set(state, found)
+    yield from _choose_set(state, found)
     _prune(state)
 
 
@@ -111,11 +109,13 @@ def is_absent(row: Row, signed_percent_least: int) -> bool:
     return too_few_signed or (row.missed >= MISSED_PROPOSALS_LEAST and 2 * row.missed >= turns)
 
 
-def _nodes(state: State) -> list[Node]:
+def _nodes(state: State) -> Generator[None, None, list[Node]]:
     """Every account with an active validator or spark, by address."""
     listed = members.addresses(state, Register.VALIDATORS) + members.addresses(state, Register.SPARKS)
     found: list[Node] = []
-    for address in sorted(dict.fromkeys(listed)):
+    for index, address in enumerate(sorted(dict.fromkeys(listed))):
+        if index % SLICE_RECORDS == 0:
+            yield
         record = state.get(SPARKS, address)
         speed = 0 if record is None else spark.proving_capacity(record, state.block.epoch)
         bond = 0 if validator.is_barred(state, address) else stake(state, address).bonded
@@ -126,15 +126,14 @@ def _nodes(state: State) -> list[Node]:
 def _figures(state: State) -> Generator[None, None, list[Figures]]:
     """c, P, U, ρ_w, ρ and κ of everyone."""
     params = state.block.params
-    nodes = _nodes(state)
-    yield
+    nodes = yield from _nodes(state)
     powers = node_powers(nodes, params.resource)
     typical = coefficient.typical_power(powers)
     speed_total = sum(node.speed for node in nodes)
     epoch_reward = block_reward(params.validators, state.block.height) * params.chain.epoch_blocks
     found: list[Figures] = []
     for index, (node, power) in enumerate(zip(nodes, powers, strict=True)):
-        if index % SLICE_ACCOUNTS == 0 and index:
+        if index % SLICE_RECORDS == 0:
             yield
         share = weight.share_of(node.speed, speed_total)
         unit = standing.unit(state, share, power, epoch_reward)
@@ -150,8 +149,10 @@ def node_powers(nodes: Sequence[Node], params: ResourceParams) -> list[int]:
     return weight.resource_powers([(node.speed, node.bond) for node in nodes], params.s_ref)
 
 
-def _store_coefficients(state: State, found: Sequence[Figures]) -> None:
-    for figures in found:
+def _store_coefficients(state: State, found: Sequence[Figures]) -> Generator[None, None, None]:
+    for index, figures in enumerate(found):
+        if index % SLICE_RECORDS == 0:
+            yield
         address = figures.node.address
         record = state.get(SPARKS, address)
         if record is None or record.status != spark.ACTIVE:
@@ -171,7 +172,7 @@ def _pay_rewards(state: State) -> None:
             state.emit(REWARD_PAID(account=row.address, amount=row.accrued))
 
 
-def _pay_pool(state: State, found: Sequence[Figures]) -> None:
+def _pay_pool(state: State, found: Sequence[Figures]) -> Generator[None, None, None]:
     """Divide the resource pool over the sparks that the last good window credited."""
     by_address = {figures.node.address: figures for figures in found}
     credited = [
@@ -181,18 +182,23 @@ def _pay_pool(state: State, found: Sequence[Figures]) -> None:
     ]
     shares = [(figures.node.speed, figures.weight_reputation) for figures in credited]
     payments = weight.pool_payments(pools.held(state, pools.RESOURCE), shares)
-    for figures, payment in zip(credited, payments, strict=True):
+    paid = pools.take(state, pools.RESOURCE, sum(payments))
+    assert paid == sum(payments), "shares round down"
+    for index, (figures, payment) in enumerate(zip(credited, payments, strict=True)):
+        if index % SLICE_RECORDS == 0:
+            yield
         if payment:
-            taken = pools.take(state, pools.RESOURCE, payment)
-            funds.credit(state, figures.node.address, taken)
-            state.emit(PROOF_PAID(account=figures.node.address, amount=taken))
+            funds.credit(state, figures.node.address, payment)
+            state.emit(PROOF_PAID(account=figures.node.address, amount=payment))
 
 
-def _choose_set(state: State, found: Sequence[Figures]) -> None:
+def _choose_set(state: State, found: Sequence[Figures]) -> Generator[None, None, None]:
     """x, u and V(h + 1)."""
     params = state.block.params
     candidates: list[Candidate] = []
-    for figures in found:
+    for index, figures in enumerate(found):
+        if index % SLICE_RECORDS == 0:
+            yield
         address = figures.node.address
         account = state.get(VALIDATORS, address)
         if account is None or account.status not in (ACTIVE, validator.JAILED):
@@ -203,6 +209,7 @@ def _choose_set(state: State, found: Sequence[Figures]) -> None:
         u = weight.voting_weight(now, account.weight_before, may_vote)
         candidates.append(Candidate(address, account.key, u, bonded))
         validator.remember_weight(state, address, now)
+    yield
     chosen = make_set(candidates, params.validators.max_validators)
     if not chosen:
         chosen = _last_set(state)

@@ -7,11 +7,13 @@ Keeps: an outage excuses faults of availability only, never double signing, fals
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from consensus.types.codec import Record, Uint
 from consensus.types.receipt import EventKind
 from vm import members, spark
 from vm.members import Register
-from vm.state import Namespace, State, Table
+from vm.state import SLICE_RECORDS, Namespace, State, Table
 from vm.tally import Tally
 
 SPARKS_LEAST = 4
@@ -42,12 +44,13 @@ def _key(epoch: int) -> bytes:
     return epoch.to_bytes(8, "big")
 
 
-def decide(state: State, counted: Tally) -> bool:
+def decide(state: State, counted: Tally) -> Generator[None, None, bool]:
     """Whether the ending epoch was an outage: more than a quarter of power was absent in half of its
     commits, or many sparks failed together. Stored for the forfeits that wait for it.
     """
     validators_out = counted.commits > 0 and 2 * counted.commits_thin >= counted.commits
-    is_outage = validators_out or is_spark_outage(state)
+    sparks_out = yield from is_spark_outage(state)
+    is_outage = validators_out or sparks_out
     state.put(EPOCHS, _key(state.block.epoch), EpochEnd(is_outage, state.block.height))
     if is_outage:
         thin = counted.commits_thin
@@ -55,14 +58,16 @@ def decide(state: State, counted: Tally) -> bool:
     return is_outage
 
 
-def is_spark_outage(state: State) -> bool:
+def is_spark_outage(state: State) -> Generator[None, None, bool]:
     """Whether the sparks that failed a seat's availability in this epoch hold more than a third of ΣS,
     at least four of them with a hundredth of it each.
     """
     epoch = state.block.epoch
     total = failed = large = 0
     speeds: list[tuple[int, bool]] = []
-    for address in members.addresses(state, Register.SPARKS):
+    for index, address in enumerate(members.addresses(state, Register.SPARKS)):
+        if index % SLICE_RECORDS == 0:
+            yield
         record = state.get(spark.SPARKS, address)
         assert record is not None, "who is listed has a record"
         speed = spark.proving_capacity(record, epoch)

@@ -8,6 +8,7 @@ the supply's columns always add up (`Supply.is_conserved`).
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from enum import IntEnum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
@@ -175,6 +176,10 @@ class SupplyColumns:
 
 
 NAMESPACES_MAX = 32
+SLICE_RECORDS = 64
+"""Records that stepwise work looks at between two points at which the node may turn to votes."""
+SLICE_WRITES = 1_024
+"""As many written keys are encoded in about a millisecond."""
 SUPPLY = Table(Namespace.SUPPLY, Supply)
 EMPTY_SUPPLY = Supply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -291,6 +296,16 @@ class State:
         return list(dict.fromkeys([full[1:] for full, _, _ in self._journal if full[0] == first]))
 
     def finish(self) -> dict[bytes, bytes | None]:
+        """Close the block in one go; see `finish_in_slices`."""
+        steps = self.finish_in_slices()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                writes: dict[bytes, bytes | None] = end.value
+                return writes
+
+    def finish_in_slices(self) -> Generator[None, None, dict[bytes, bytes | None]]:
         """Close the block: store the supply and return every written key, encoded, in key order.
 
         None deletes, and only what the reader holds: an entry made and removed within the block is
@@ -300,7 +315,9 @@ class State:
         self.put(SUPPLY, b"", self.supply.record())
         writes: dict[bytes, bytes | None] = {}
         for dirty in self._dirty:
-            for key in sorted(dirty):
+            for index, key in enumerate(sorted(dirty)):
+                if index % SLICE_WRITES == 0 and index:
+                    yield
                 value = self._values[key]
                 if value is not None:
                     writes[key] = encode(value)

@@ -157,10 +157,11 @@ def apply_in_slices(
     )
     receipts.append(Receipt(OK, 0, 0, (), tuple(state.events)))
     touched.append(tuple(state.written(ACCOUNTS)))
+    writes = yield from state.finish_in_slices()
     return Outcome(
         tuple(included),
         tuple(skipped),
-        state.finish(),
+        writes,
         tuple(receipts),
         tuple(touched),
         next_set,
