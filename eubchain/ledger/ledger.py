@@ -147,6 +147,7 @@ class Ledger(LedgerReader):
             present = store.latest.get(Column.META, META_KEY)
             if present is not None:
                 raise Fault(LEDGER_EXISTS, path=str(path), height=META.decode(present).height)
+            store.clear()
             identity = genesis_hash(genesis)
             update = update_tree(empty_tree(), writes)
             meta = Meta(FORMAT, identity, update.root, 0, identity, update.root, 1, 0)

@@ -201,6 +201,14 @@ class Store:
         except plyvel.Error as error:
             raise Fault(LEDGER_WRITE_FAILED, path=self.path, why=_words(error)) from error
 
+    def clear(self) -> None:
+        """Delete every row: what an interrupted creation left."""
+        for column in Column:
+            batch = self.batch(sync=False)
+            for key, _ in self.latest.iterate(column):
+                batch.delete(column + key)
+            self.write(batch)
+
     def compact(self) -> None:
         """Give back the room of deleted rows; blocks for as long as it takes."""
         self._database.compact_range()
