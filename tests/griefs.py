@@ -23,7 +23,6 @@ from tests.market import (
     decline_of,
     deliver_of,
     fail_of,
-    grant_of,
     reject_of,
     release_of,
 )
