@@ -163,8 +163,8 @@ class DockerExecution:
         self._ran = True
         try:
             status, ending = await self._start_and_follow()
-            output_bytes, complaint = 0, ""
-            if ending is Ending.EXIT:
+            output_bytes, complaint, has_result = 0, "", self._decided is None
+            if has_result:
                 output_bytes, complaint = await trio.to_thread.run_sync(_measure, self.output)
         finally:
             self._running = False
@@ -172,14 +172,17 @@ class DockerExecution:
             with trio.CancelScope(shield=True):
                 await self._remove()
             self._sink.close()
-        if complaint:
-            status, ending = ENDING_STATUS[Ending.FORBIDDEN], Ending.FORBIDDEN
-        elif output_bytes > self._order.spec.output_bytes_max:
-            status, ending = ENDING_STATUS[Ending.OUTPUT], Ending.OUTPUT
+        if complaint or output_bytes > self._order.spec.output_bytes_max:
+            has_result = False
+            # A program that failed for want of memory or disk keeps that as its reason.
+            if ending is Ending.EXIT:
+                ending = Ending.FORBIDDEN if complaint else Ending.OUTPUT
+                status = ENDING_STATUS[ending]
         explanation = explain_exit(DOCKER, self._order.command, status, ending)
         return Outcome(
             status,
             ending,
+            has_result,
             f"{explanation} {complaint}".rstrip(),
             self._clock.milliseconds(),
             0,

@@ -98,6 +98,9 @@ class Outcome(Record, frozen=True):
     exit_status: int
     """As the program gave it; for other endings the number a shell would show, the same everywhere."""
     ending: Ending
+    has_result: bool
+    """Whether the program ended by itself, so that what it left is its answer. What it had written when a
+    limit ended it depends on the machine; such an answer has the exit status and no files."""
     explanation: str
     """One sentence for the requester."""
     milliseconds: int

@@ -238,16 +238,17 @@ class WasiExecution:
         end = self._end
         if ending is None and end is not None:
             status, found, detail = end.exit_status, end.ending, end.detail
-            fuel, output_bytes = end.fuel, end.output_bytes
+            fuel, output_bytes, has_result = end.fuel, end.output_bytes, end.by_itself
         else:
             found = ending or Ending.OTHER
-            status, detail, fuel, output_bytes = ENDING_STATUS[found], "", 0, 0
+            status, detail, fuel, output_bytes, has_result = ENDING_STATUS[found], "", 0, 0, False
         explanation = explain_exit(WASI, self._order.command, status, found)
         if detail:
             explanation = f"{explanation} ({detail})"
         return Outcome(
             status,
             found,
+            has_result,
             explanation,
             self._clock.milliseconds(),
             fuel,

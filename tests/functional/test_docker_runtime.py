@@ -105,6 +105,7 @@ async def test_a_program_reads_its_input_and_leaves_its_result(world):
     assert (outcome.exit_status, outcome.ending) == (0, Ending.EXIT)
     assert (execution.output / "answer").read_text() == "why"
     assert outcome.output_bytes == 3
+    assert outcome.has_result
     shown = [entry async for entry in execution.logs]
     assert Line("out", "green") in shown
     assert Line("err", "done") in shown
@@ -237,6 +238,7 @@ async def test_a_result_that_cannot_be_delivered_is_refused(world, monkeypatch, 
         pytest.skip("this machine cannot make a disk in a file")
     outcome = await world.shell(script)
     # Where somebody watches the disk, a tree that cannot be measured may end the run before it ends.
+    assert not outcome.has_result
     assert outcome.ending in ((Ending.FORBIDDEN,) if hard else (Ending.FORBIDDEN, Ending.DISK))
     assert outcome.ending is Ending.DISK or why in outcome.explanation
 
@@ -259,7 +261,7 @@ async def test_a_program_that_runs_for_ever_is_ended(world):
     """At its wall time, with the sentence that says so."""
     world.limits = Limits(1, 1, MEBIBYTE)
     outcome = await world.shell("while true; do :; done")
-    assert (outcome.ending, outcome.exit_status) == (Ending.TIME, 152)
+    assert (outcome.ending, outcome.exit_status, outcome.has_result) == (Ending.TIME, 152, False)
     assert "time" in outcome.explanation
 
 
@@ -286,7 +288,7 @@ async def test_a_command_that_does_not_exist_is_the_requesters_mistake(world):
 async def test_an_exit_status_is_kept(world):
     """A program's own failure is an answer."""
     outcome = await world.shell("exit 3")
-    assert (outcome.exit_status, outcome.ending) == (3, Ending.EXIT)
+    assert (outcome.exit_status, outcome.ending, outcome.has_result) == (3, Ending.EXIT, True)
 
 
 async def test_a_gpu_is_refused_where_there_is_none(world):

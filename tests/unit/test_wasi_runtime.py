@@ -165,7 +165,7 @@ async def test_a_cancelled_run_leaves_neither_process_nor_files(world):
 async def test_an_exit_status_is_kept(world):
     """A program's own failure is an answer, with its result."""
     outcome = await world.run(module("(call $proc_exit (i32.const 7))"))
-    assert (outcome.exit_status, outcome.ending) == (7, Ending.EXIT)
+    assert (outcome.exit_status, outcome.ending, outcome.has_result) == (7, Ending.EXIT, True)
 
 
 async def test_a_trap_is_the_programs_own_end(world):
@@ -179,7 +179,7 @@ async def test_an_endless_loop_runs_out_of_fuel(world):
     """And pays for exactly what it was given."""
     world.limits = Limits(DEADLINE_S, 10**7, MEBIBYTE)
     outcome = await world.run(module(ENDLESS))
-    assert (outcome.exit_status, outcome.ending) == (152, Ending.TIME)
+    assert (outcome.exit_status, outcome.ending, outcome.has_result) == (152, Ending.TIME, False)
     assert outcome.fuel == 10**7
 
 
@@ -233,7 +233,7 @@ async def test_a_program_that_fills_the_disk_is_told_so(world):
         (loop $again (local.set $n {write("(local.get $fd)", 1024, 100_000)})
             (br_if $again (i32.eqz (local.get $n)))) (call $proc_exit (local.get $n))"""
     outcome = await world.run(module(filler, "a"))
-    assert (outcome.exit_status, outcome.ending) == (NOSPC, Ending.DISK)
+    assert (outcome.exit_status, outcome.ending, outcome.has_result) == (NOSPC, Ending.DISK, True)
     assert outcome.output_bytes == MEBIBYTE
 
 
