@@ -10,7 +10,7 @@ from __future__ import annotations
 from consensus.agreement.effects import Rebroadcast
 from consensus.agreement.messages import Certificate, Proposal, Vote
 from consensus.agreement.proposer import is_mine
-from consensus.agreement.state import State, proposal_of
+from consensus.agreement.state import BlockStatus, State, proposal_of
 from consensus.agreement.votes import certificate_of, has_any_quorum, tally_of
 from consensus.types.vote import PRECOMMIT, PREVOTE
 
@@ -21,7 +21,7 @@ def rebroadcast(state: State) -> Rebroadcast:
         return Rebroadcast((state.commit,))
     messages: list[Proposal | Vote | Certificate] = []
     received = proposal_of(state)
-    if received is not None and is_mine(state.start, state.round):
+    if received is not None and is_mine(state.start, state.round) and _is_here(state, received.proposal):
         messages.append(received.proposal)
     if state.valid is not None:
         polka = certificate_of(state.votes, state.height, state.valid.round, PREVOTE)
@@ -30,6 +30,11 @@ def rebroadcast(state: State) -> Rebroadcast:
     messages += _own_votes(state)
     messages += _way_here(state)
     return Rebroadcast(tuple(messages))
+
+
+def _is_here(state: State, proposal: Proposal) -> bool:
+    """A proposal travels with its block, which a twin's proposal or one from before a loss may lack."""
+    return state.blocks.get(proposal.block_id, BlockStatus.WANTED) is not BlockStatus.WANTED
 
 
 def _own_votes(state: State) -> list[Vote]:

@@ -368,6 +368,16 @@ def test_rebroadcast_after_a_skip_shows_who_was_met_ahead():
     assert effects[0] == Rebroadcast((vote(PREVOTE, 0, None, 3), vote(PREVOTE, 1, None, 3)))
 
 
+def test_a_proposal_whose_block_is_not_here_is_not_repeated():
+    """This node signed it in a life it has forgotten, or a twin did: there is nothing to send with it."""
+    state, _ = run(MINE, proposed(X))
+    _, effects = then(state, timeout(TimeoutKind.REBROADCAST, 0))
+    assert effects[0] == Rebroadcast(())
+    state, _ = then(state, BlockReceived(X))
+    _, effects = then(state, timeout(TimeoutKind.REBROADCAST, 0))
+    assert effects[0] == Rebroadcast((proposal(X),))
+
+
 def test_rebroadcast_of_a_known_commit_is_the_commit():
     """It is all that anybody needs."""
     state, _ = run(OTHERS, certificate(PRECOMMIT, X))
