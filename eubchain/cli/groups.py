@@ -6,10 +6,36 @@ Here: the two lists. Not here: the verbs. Keeps: importing this is cheap: a verb
 
 from __future__ import annotations
 
-from eubchain.cli import money, wallet
+from eubchain.cli import genesis, money, multisig, query, setup, stake, tx, wallet
+from eubchain.cli.devnet import devnet
+from eubchain.cli.general import completion, explain, status, version
+from eubchain.cli.ledger import export, inspect, replay, rollback
 from eubchain.cli.start import start
 
-GROUPS = [wallet.app]
-TOP_LEVEL = [start]
+GROUPS = [
+    wallet.app,
+    multisig.app,
+    stake.stake,
+    stake.validator,
+    query.query,
+    tx.app,
+    query.por,
+    genesis.app,
+    setup.signer,
+    explain,
+]
+TOP_LEVEL = [
+    setup.init,
+    start,
+    status,
+    devnet,
+    setup.show_validator,
+    inspect,
+    replay,
+    rollback,
+    export,
+    completion,
+    version,
+]
 
 assert money.app is wallet.app, "one group in two files"

@@ -195,8 +195,11 @@ class Session:
     # ------------------------------------------------------------ the node
 
     def run(self, task: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run an async verb."""
-        return trio.run(task, *args, strict_exception_groups=False)
+        """Run an async verb; a failure inside a nursery comes out as itself."""
+        try:
+            return trio.run(task, *args)
+        except BaseExceptionGroup as group:
+            raise _first_cause(group) from None
 
     def asked(self, method: str, **params: Any) -> Any:
         """One call to the node, for verbs that only show something."""
@@ -206,6 +209,12 @@ class Session:
                 return await node.call(method, **params)
 
         return self.run(ask)
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What made a nursery fail; the rest is what it then cancelled or broke."""
+    first = group.exceptions[0]
+    return _first_cause(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 Here: new, import, list, show, use, export, sign, verify.
 Not here: balance, send, history (money.py, on the same group), encryption (eubchain/wallet).
 Keeps: no secret is an argument; words and keys are printed only when their owner asks for them.
-Errors: 3910 words_not_confirmed.
+Errors: 3906 words_not_confirmed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="wallet", help="Accounts, EUBC and payments.", no_args_is_help=True)
 
 WORDS_NOT_CONFIRMED = Reason(
-    3910,
+    3906,
     "words_not_confirmed",
     "position:count",
     "Word {position} is another one: no account was made.",

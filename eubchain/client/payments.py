@@ -19,6 +19,7 @@ import trio
 
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
+from consensus.types.transaction import Body
 from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.network import Network
 from eubchain.client.sending import (
@@ -140,13 +141,18 @@ async def sign_recorded(
         if repeat is not None and repeat.signed.txid != (acknowledged or b"").hex():
             raise Earlier(repeat.signed, Stands.WAITING, None).refusal()
         signed = sign(prepared, signer)
-        record(outbox, prepared, signed, intent)
+        _record(outbox, body, signed, intent)
     return signed
 
 
-def record(outbox: Outbox, prepared: Prepared, signed: Signed, intent: bytes) -> None:
-    """Put a signed transaction on disk; the caller holds the outbox."""
-    body = prepared.body
+def record_signed(outbox: Outbox, network: Network, body: Body[Any], signed: Signed) -> None:
+    """Put what several keys have signed on disk, once; only then may it be sent. Raises `Fault` 3041."""
+    with outbox.held():
+        if all(entry.signed.txid != signed.txid.hex() for entry in outbox.entries()):
+            _record(outbox, body, signed, intent_of(network, body.sender, body.payload))
+
+
+def _record(outbox: Outbox, body: Body[Any], signed: Signed, intent: bytes) -> None:
     outbox.record(
         signed_entry(
             txid=signed.txid,

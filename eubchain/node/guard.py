@@ -168,6 +168,12 @@ def _read_slot(files: DurableFiles) -> _Slot | None:
     return max(slots, key=lambda slot: slot.sequence)
 
 
+def last_signed(files: DurableFiles) -> SignStep | None:
+    """What a guard remembers, for `eubchain signer show`; None if there is none. Raises `Fault` 2031."""
+    slot = _read_slot(files)
+    return None if slot is None else slot.last
+
+
 def reset_guard(files: DurableFiles, public: bytes, genesis: bytes, place: Place, above: int = 0) -> None:
     """Make a guard that refuses everything up to height `above`; 0 is right for a new key only.
 
