@@ -1,7 +1,8 @@
 """Outages: epochs in which the network, not its members, was at fault.
 
 Here: the decision at an epoch's end, and reading it for as long as forfeits may wait for it.
-Not here: when sparks failed together (vm/task/failures.py), what it excuses (jailing in vm/epoch.py, forfeits in vm/task/forfeits.py).
+Not here: when sparks failed together (vm/task/failures.py), what is excused (jailing in vm/epoch.py,
+forfeits in vm/task/forfeits.py).
 Keeps: an outage excuses faults of availability only, never double signing, false shares, wrong results.
 """
 

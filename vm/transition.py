@@ -117,14 +117,56 @@ def apply_in_slices(
     state.begin()
     _advance_reveal(state, header)
     _count_and_mint(state, header, parent, last_commit)
-    room = Room(rules.params)
+    filled = yield from _fill(state, candidates, strict, enough)
+    state.begin()
+    _accrue_tips(state, header.proposer, filled.tips)
+    due.fire(state, DUE_HANDLERS)
+    beacons.keep_for_late_entries(state)
+    base_price = fees.next_base_price(state.block.base_price, filled.units_used, rules.params)
+    yield
+    if header.height % rules.params.chain.epoch_blocks == 0:
+        yield from epoch.end(state)
+    next_set = heads.validators_at(state, header.height + 1)
+    assert next_set, "a set follows every set"
+    beacon = state.block.beacon
+    state.put(HEADS, b"", Head(header.height, header.time_ms, header.version, base_price, beacon))
+    own = Receipt(OK, 0, 0, (), tuple(state.events))
+    touched_last = tuple(state.written(ACCOUNTS))
+    writes = yield from state.finish_in_slices()
+    return Outcome(
+        tuple(filled.included),
+        tuple(filled.skipped),
+        writes,
+        (*filled.receipts, own),
+        (*filled.touched, touched_last),
+        next_set,
+        validators_hash(next_set),
+    )
+
+
+class _Filled(NamedTuple):
+    """What step 6 did."""
+
+    included: list[Candidate[Any]]
+    skipped: list[Skipped]
+    receipts: list[Receipt]
+    touched: list[tuple[bytes, ...]]
+    tips: int
+    units_used: int
+
+
+def _fill(
+    state: State, candidates: Iterable[Candidate[Any]], strict: bool, enough: Callable[[], bool]
+) -> Generator[None, None, _Filled]:
+    """Step 6: the transactions, in order."""
+    room = Room(state.block.params)
     included: list[Candidate[Any]] = []
     skipped: list[Skipped] = []
     receipts: list[Receipt] = []
     touched: list[tuple[bytes, ...]] = []
     tips = 0
     for index, candidate in enumerate(candidates):
-        if index % SLICE_TRANSACTIONS == 0 and index:
+        if index % SLICE_TRANSACTIONS == 0:
             yield
         if enough():
             break
@@ -140,33 +182,7 @@ def apply_in_slices(
         receipts.append(receipt)
         touched.append(tuple(state.written(ACCOUNTS)))
     yield
-    state.begin()
-    _accrue_tips(state, header.proposer, tips)
-    due.fire(state, DUE_HANDLERS)
-    beacons.keep_for_late_entries(state)
-    base_price = fees.next_base_price(state.block.base_price, room.units_used, rules.params)
-    yield
-    if header.height % rules.params.chain.epoch_blocks == 0:
-        yield from epoch.end(state)
-    next_set = heads.validators_at(state, header.height + 1)
-    assert next_set, "a set follows every set"
-    state.put(
-        HEADS,
-        b"",
-        Head(header.height, header.time_ms, header.version, base_price, state.block.beacon),
-    )
-    receipts.append(Receipt(OK, 0, 0, (), tuple(state.events)))
-    touched.append(tuple(state.written(ACCOUNTS)))
-    writes = yield from state.finish_in_slices()
-    return Outcome(
-        tuple(included),
-        tuple(skipped),
-        writes,
-        tuple(receipts),
-        tuple(touched),
-        next_set,
-        validators_hash(next_set),
-    )
+    return _Filled(included, skipped, receipts, touched, tips, room.units_used)
 
 
 def _open(reader: StateReader, rules: Rules, header: Header) -> tuple[State, Head]:

@@ -349,14 +349,14 @@ def apply_pending(state: State, address: bytes) -> None:
     state.emit(CHANGED(account=address))
 
 
-def cost(payload: object, fees: FeeParams) -> Cost:
-    """A record, a key and a place in the register may be new."""
-    return Cost(fees.other, 3)
+def register_cost(payload: RegisterValidator, fees: FeeParams) -> Cost:
+    """A record, a key and a place in the register may be new; the proof is a signature to verify."""
+    return Cost(fees.other + fees.signature, 3)
 
 
 def update_cost(payload: UpdateValidator, fees: FeeParams) -> Cost:
-    """A new key is a new entry."""
-    return Cost(fees.other, 1)
+    """A new key is a new entry and a signature to verify."""
+    return Cost(fees.other + (0 if payload.key is None else fees.signature), 1)
 
 
 def no_entries(payload: object, fees: FeeParams) -> Cost:
@@ -365,7 +365,7 @@ def no_entries(payload: object, fees: FeeParams) -> Cost:
 
 
 OPERATIONS = (
-    Operation("validator.register", RegisterValidator, check_nothing, cost, register),
+    Operation("validator.register", RegisterValidator, check_nothing, register_cost, register),
     Operation("validator.update", UpdateValidator, check_update, update_cost, update),
     Operation("validator.unjail", Unjail, check_nothing, no_entries, unjail, unjail_is_due),
 )
