@@ -147,6 +147,22 @@ def test_a_stage_says_whom_it_waits_for_how_long_and_what_silence_means(
         assert closed == (Stage.CLOSED, Party.NOBODY, 0, 0, False, None)
 
 
+def test_a_cancellation_under_way_is_the_deadline_of_a_running_seat() -> None:
+    market = Market()
+    task_id = market.running()
+    market.send(REQUESTER, cancel_of(task_id))
+    task, seat = market.task(task_id), market.seat(task_id)
+    view = quotes.stage_of(seat, market.height, task.cancel_at)
+    assert (view.deadline, view.on_timeout) == (market.height + 2, Ending.CANCELLED)
+    market.until(view.deadline + 1)
+    assert market.outcome(task_id).ending == Ending.CANCELLED
+    late = market.running()
+    market.until(market.seat(late).deadline - 1)
+    market.send(REQUESTER, cancel_of(late))
+    view = quotes.stage_of(market.seat(late), market.height, market.task(late).cancel_at)
+    assert view.on_timeout == Ending.RUN_TIMEOUT
+
+
 def test_the_cost_so_far_rises_with_time_up_to_the_price() -> None:
     market = Market()
     task_id = market.running()

@@ -105,19 +105,23 @@ TIMEOUTS: dict[int, Ending] = {
 }
 
 
-def stage_of(seat: Seat, height: int) -> StageView:
-    """Where a seat stands for a transaction in a block of `height`, and what silence would mean."""
-    stage = Stage(seat.stage)
+def stage_of(seat: Seat, height: int, cancel_at: int = 0) -> StageView:
+    """Where a seat stands for a transaction in a block of `height`, and what silence would mean.
+
+    `cancel_at` is the task's: a cancellation under way ends a running seat before its own deadline.
+    """
+    stage, deadline = Stage(seat.stage), seat.deadline
     on_timeout = TIMEOUTS.get(stage)
     if stage == Stage.REVIEW and seat.failure is not None:
         on_timeout = Ending.FAILURE_UNANSWERED
-    is_over = stage != Stage.CLOSED and height > seat.deadline
+    if stage == Stage.RUNNING and 0 < cancel_at < deadline:
+        deadline, on_timeout = cancel_at, Ending.CANCELLED
     return StageView(
         stage,
         PARTIES[stage],
-        seat.deadline,
-        max(0, seat.deadline - height),
-        is_over,
+        deadline,
+        max(0, deadline - height),
+        stage != Stage.CLOSED and height > deadline,
         on_timeout,
     )
 
