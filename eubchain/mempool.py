@@ -112,6 +112,8 @@ class Mempool:
         self._max_ttl = max_ttl
         self._limits = limits or Limits()
         self._queues: dict[bytes, dict[int, Entry]] = {}
+        self._waiting_cost: dict[bytes, int] = {}
+        """What each sender's waiting transactions can cost together, grains."""
         self._by_txid: dict[bytes, Entry] = {}
         self._by_wtxid: dict[bytes, Entry] = {}
         self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
@@ -166,7 +168,7 @@ class Mempool:
         elif len(queue) >= self._limits.per_sender_max:
             raise Rejected(SENDER_FULL, sender=body.sender, limit=self._limits.per_sender_max)
         cost = self._pricing.cost_max(candidate)
-        waiting = sum(e.cost_max for e in queue.values()) - (replaced.cost_max if replaced else 0)
+        waiting = self._waiting_cost.get(body.sender, 0) - (replaced.cost_max if replaced else 0)
         if waiting + cost > sender.spendable:
             raise Rejected(
                 PENDING_EXCEEDS_BALANCE, sender=body.sender, have=sender.spendable, need=waiting + cost
@@ -233,6 +235,7 @@ class Mempool:
     def _insert(self, entry: Entry) -> None:
         body = entry.candidate.transaction.body
         self._queues.setdefault(body.sender, {})[body.nonce] = entry
+        self._waiting_cost[body.sender] = self._waiting_cost.get(body.sender, 0) + entry.cost_max
         self._by_txid[entry.candidate.txid] = entry
         self._by_wtxid[entry.candidate.wtxid] = entry
         self._until.setdefault(body.valid_until, set()).add(entry.candidate.txid)
@@ -250,8 +253,9 @@ class Mempool:
         body = candidate.transaction.body
         queue = self._queues[body.sender]
         del queue[body.nonce]
+        self._waiting_cost[body.sender] -= entry.cost_max
         if not queue:
-            del self._queues[body.sender]
+            del self._queues[body.sender], self._waiting_cost[body.sender]
         del self._by_txid[candidate.txid]
         del self._by_wtxid[candidate.wtxid]
         alike = self._until[body.valid_until]

@@ -32,7 +32,7 @@ from consensus.types.transaction import (
 )
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.reading import LedgerReader
-from eubchain.mempool import Mempool, Sender
+from eubchain.mempool import NONCE_USED, Mempool, Sender
 from eubchain.node.blobs import forgotten_tasks
 from eubchain.node.execution import Executed, tasks_of
 from eubchain.node.metrics import Metrics
@@ -166,12 +166,16 @@ class Service:
         return outcomes
 
     def _admit(self, candidate: Candidate[Any]) -> bool:
-        if self._ledger.transaction(candidate.txid) is not None:
-            return False
         sender = candidate.transaction.body.sender
         nonce = funds.account(self._view, sender).nonce
         known = Sender(nonce, funds.spendable(self._view, sender))
-        return self._mempool.add(candidate, known, self._ledger.height + 1)
+        try:
+            return self._mempool.add(candidate, known, self._ledger.height + 1)
+        except Rejected as refusal:
+            # Only a used nonce can mean that this very transaction is in a block already.
+            if refusal.reason is NONCE_USED and self._ledger.transaction(candidate.txid) is not None:
+                return False
+            raise
 
     async def wait_for(self, txid: bytes, timeout_s: float) -> Included | None:
         """Wait until the transaction stands in a durable block."""
