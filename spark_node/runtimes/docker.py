@@ -182,7 +182,6 @@ class DockerExecution:
         return Outcome(
             status,
             ending,
-            has_result,
             f"{explanation} {complaint}".rstrip(),
             self._clock.milliseconds(),
             0,
@@ -190,6 +189,7 @@ class DockerExecution:
             self._sink.bytes,
             self._sink.dropped,
             self._sink.tail(),
+            has_result,
         )
 
     async def _start_and_follow(self) -> tuple[int, Ending]:

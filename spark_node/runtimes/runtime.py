@@ -98,9 +98,6 @@ class Outcome(Record, frozen=True):
     exit_status: int
     """As the program gave it; for other endings the number a shell would show, the same everywhere."""
     ending: Ending
-    has_result: bool
-    """Whether the program ended by itself, so that what it left is its answer. What it had written when a
-    limit ended it depends on the machine; such an answer has the exit status and no files."""
     explanation: str
     """One sentence for the requester."""
     milliseconds: int
@@ -113,6 +110,9 @@ class Outcome(Record, frozen=True):
     """Lines that nobody read in time; the tail below has the last ones whatever happened."""
     tail: bytes
     """The last 64 KiB printed, for the error report."""
+    has_result: bool = False
+    """Whether the program ended by itself, so that what it left is its answer. What it had written when a
+    limit ended it depends on the machine; such an answer has the exit status and no files."""
 
 
 class Execution(Protocol):

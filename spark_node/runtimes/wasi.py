@@ -248,7 +248,6 @@ class WasiExecution:
         return Outcome(
             status,
             found,
-            has_result,
             explanation,
             self._clock.milliseconds(),
             fuel,
@@ -256,6 +255,7 @@ class WasiExecution:
             self._sink.bytes,
             self._sink.dropped,
             self._sink.tail(),
+            has_result,
         )
 
     async def pause(self) -> None:
