@@ -73,7 +73,7 @@ KAPPA_TOO_SMALL = Reason(
 )
 MACHINE_TOO_SMALL = Reason(
     1625,
-    "machine_too_small",
+    "spark_too_small",
     "task:hash account:address",
     "What {account} declares of its machine is less than task {task} needs.",
     "Compare with `eubchain task status`; update the declaration if the machine has more.",
