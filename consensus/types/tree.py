@@ -26,8 +26,8 @@ NODE_BYTES = CHILDREN * HASH_BYTES
 DEPTH_MAX = 2 * HASH_BYTES
 """Nibbles of a key hash; two different keys part at the last one at the latest."""
 ROOT = 1
-SLICE_WRITES = 256
-"""Writes, or inner nodes, between two yields of a stepwise update: about 1 ms of work."""
+SLICE_WRITES = 128
+"""Writes, or inner nodes, between two yields of a stepwise update: below 1 ms of work."""
 
 HashedWrite = tuple[bytes, bytes | None]
 """(kh, vh); None deletes."""
@@ -218,8 +218,12 @@ def _write_buckets(work: _Work, writes: Sequence[HashedWrite]) -> Generator[None
                 break
             end += 1
         old = read(position) or b""
-        new = _written(old, writes[begin:end])
-        if new != old:
+        new = _written(old, writes[begin:end] if end - begin > 1 else (writes[begin],))
+        if len(new) == len(old):
+            if new != old:
+                work.buckets[position] = new
+                work.levels[depth][position] = leaf_hash(new)
+        else:
             work.levels[depth][position] = _place(work, position, depth, old, new)
         if end >= pause:
             pause = end + SLICE_WRITES
@@ -238,13 +242,8 @@ def _number(kh: bytes) -> int:
 def _written(bucket: bytes, writes: Sequence[HashedWrite]) -> bytes:
     """The bucket after `writes`; it may be too large."""
     if len(writes) > BUCKET_ENTRIES_MAX:  # a young tree: one by one would cost their square
-        entries = dict(entries_of(bucket))
-        for kh, vh in writes:
-            if vh is None:
-                entries.pop(kh, None)
-            else:
-                entries[kh] = vh
-        return b"".join([kh + entries[kh] for kh in sorted(entries)])
+        merged: dict[bytes, bytes | None] = {**dict(entries_of(bucket)), **dict(writes)}
+        return b"".join([kh + vh for kh, vh in sorted(merged.items(), key=_first) if vh is not None])
     for kh, vh in writes:
         assert len(kh) == HASH_BYTES, "a write names its key by hash"
         at = bucket.find(kh)
@@ -303,6 +302,7 @@ def _split(
 
 def _hash_upwards(work: _Work) -> Generator[None, None, None]:
     """Carry new hashes to the root, level by level, merging what has become small."""
+    base, nodes, shrunk = work.tree.nodes, work.nodes, work.shrunk
     for depth in range(DEPTH_MAX, 0, -1):
         level = work.levels[depth]
         if not level:
@@ -310,23 +310,22 @@ def _hash_upwards(work: _Work) -> Generator[None, None, None]:
         blocks: dict[int, bytearray] = {}
         for count, (position, digest) in enumerate(level.items(), 1):
             parent = position >> 4
-            block = blocks.get(parent)
-            if block is None:
-                block = blocks[parent] = bytearray(work.tree.nodes[parent])
             at = (position & 15) * HASH_BYTES
-            block[at : at + HASH_BYTES] = digest
+            if parent not in blocks:
+                blocks[parent] = bytearray(base[parent])
+            blocks[parent][at : at + HASH_BYTES] = digest
             if not count % (4 * SLICE_WRITES):
                 yield
         above = work.levels[depth - 1]
         for count, (parent, block) in enumerate(blocks.items(), 1):
-            merged = _merged(work, parent) if parent in work.shrunk else None
+            merged = _merged(work, parent) if parent in shrunk else None
             if merged is None:
-                work.nodes[parent] = children = bytes(block)
+                nodes[parent] = children = bytes(block)
                 above[parent] = node_hash(children)
             else:
-                work.nodes[parent] = None
+                nodes[parent] = None
                 work.buckets[parent] = merged or None
-                work.shrunk.add(parent >> 4)
+                shrunk.add(parent >> 4)
                 above[parent] = leaf_hash(merged)
             if not count % SLICE_WRITES:
                 yield
