@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from consensus.types.amounts import eubc
@@ -120,3 +121,26 @@ def test_seventeen_amounts_cannot_be_on_their_way_at_once() -> None:
     with pytest.raises(Rejected) as refusal:
         stake.unbond(state, Call(address, bytes(32), bytes(32)), Unbond(eubc(1)))
     assert refusal.value.reason is UNBONDING_FULL
+
+
+def test_a_late_queue_pays_the_same() -> None:
+    """With room for one entry a block, what matures together is paid over many blocks, no less."""
+    ends = []
+    for most in (1, 256):
+        chain = msgspec.structs.replace(DEV.chain, max_due_per_block=most)
+        names = [f"p{i}" for i in range(8)]
+        world = World(msgspec.structs.replace(DEV, chain=chain), people=names)
+        for name in names:
+            world.submit(name, Bond(eubc(10)))
+        world.block()
+        for name in names:
+            world.submit(name, Unbond(eubc(3)))
+        world.block()
+        mature = first_height(1 + DEV.validators.unbonding_epochs, L)
+        world.until_height(mature)
+        paid = sum(not world.stake(name).unbonding for name in names)
+        assert paid == (1 if most == 1 else len(names))
+        world.until_height(mature + 8)
+        ends.append([(world.balance(name), world.stake(name)) for name in names])
+        world.check()
+    assert ends[0] == ends[1]
