@@ -36,7 +36,8 @@ def shown_fact(kind: str, value: FactValue, prefix: str) -> str:
         if kind == "eubc":
             return f"{format_eubc(value)} EUBC"
         if kind == "ppb":
-            return f"{value * 100 / PPB:.2f} %"
+            hundredths = value * 10_000 // PPB
+            return f"{hundredths // 100}.{hundredths % 100:02d} %"
         if kind == "bytes":
             return f"{value:,} bytes"
     return str(value)

@@ -193,7 +193,7 @@ def devnet(
                         break
                     nursery.cancel_scope.cancel()
 
-    trio.run(run, strict_exception_groups=False)
+    SESSION.run(run)
 
 
 async def _announce(network: Devnet) -> None:

@@ -48,7 +48,7 @@ def start() -> None:
             nursery.cancel_scope.cancel()
 
     try:
-        trio.run(run, strict_exception_groups=False)
+        SESSION.run(run)
     except Fault as fault:
         structlog.get_logger("node").error("the node stops", why=str(fault))
         sys.exit(report(fault))
