@@ -1,14 +1,17 @@
 """A process that appends blocks until it is killed, saying on its output what is durable.
 
 It also prunes, and now and then goes back two blocks; "back H" is said before, "durable H" after.
-Run as `python -m tests.ledger_writer DIRECTORY`.
+Run as `python -m tests.ledger_writer DIRECTORY [BYTES]`; no file may then grow beyond BYTES, and the
+writer ends with what the ledger says about it.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 
+from consensus.types.errors import Fault
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.prune import prune
 from eubchain.ledger.rollback import roll_back
@@ -40,4 +43,10 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        # A write beyond it fails as on a full disk: the interpreter ignores the signal.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+    try:
+        main(Path(sys.argv[1]))
+    except Fault as fault:
+        say(str(fault))

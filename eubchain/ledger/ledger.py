@@ -288,7 +288,7 @@ class Ledger(LedgerReader):
     def write_batch(self, prepared: PreparedBatch) -> None:
         """Second stage, callable in a thread: on return the block survives a power cut.
 
-        Raise `Fault(LEDGER_WRITE_FAILED)`; the ledger then stands where it stood.
+        Raise `Fault(LEDGER_WRITE_FAILED)`: do not advance; close, and open again once there is room.
         """
         self.store.write(prepared.batch)
 

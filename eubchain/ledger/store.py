@@ -63,7 +63,7 @@ LEDGER_WRITE_FAILED = Reason(
     "ledger_write_failed",
     "path:text why:text",
     "Writing to the ledger in {path} failed: {why}.",
-    "Make room on the disk or repair it, then start again: what was reported as final is safe.",
+    "Make room on the disk or repair it, then start again: what was reported as final is there.",
 )
 
 
@@ -195,7 +195,11 @@ class Store:
         return batch
 
     def write(self, batch: Batch) -> None:
-        """Write a batch; callable in a thread. Raise `Fault(LEDGER_WRITE_FAILED)`; then none of it counts."""
+        """Write a batch; callable in a thread. Raise `Fault(LEDGER_WRITE_FAILED)`.
+
+        After a failure the store takes no further writes. Whether the batch is there shows when it is
+        opened again: wholly or not at all.
+        """
         try:
             batch.write()
         except plyvel.Error as error:

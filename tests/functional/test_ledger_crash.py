@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 KILLS = 25
 LINES_MAX = 120
 SEED = 20
+FULL_BYTES = 200_000
+"""A file's limit in place of a full disk; a block of the test network takes some 2,000."""
 SET = (Validator(bytes(20), SECRET.public, TOTAL_POWER),)
 
 
@@ -62,3 +64,19 @@ def test_a_killed_writer_leaves_a_sound_ledger_with_everything_it_reported(tmp_p
         grow(ledger, 2)
         ledger.close()
     assert lowest > 1, "pruning took part"
+
+
+def test_a_full_disk_stops_the_writer_by_name_and_loses_nothing(tmp_path: Path) -> None:
+    """Let no file grow: the writer ends with the ledger's own error; all it reported is there, and sound."""
+    path = tmp_path / "ledger"
+    new_ledger(path, UNDO_BLOCKS).close()
+    command = [sys.executable, "-m", "tests.ledger_writer", str(path), str(FULL_BYTES)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *said, last = ended.stdout.splitlines()
+    assert "ledger_write_failed" in last
+    assert "File too large" in last
+    ledger = Ledger.open(path, None, undo_blocks=UNDO_BLOCKS)
+    assert ledger.height >= int(said[-1].split()[1])
+    assert audit(ledger, lambda height: SET, lambda reader: None).findings == ()
+    grow(ledger, 3)
+    ledger.close()
