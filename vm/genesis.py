@@ -68,6 +68,7 @@ def check_genesis(genesis: Genesis) -> None:
         held[lock.address] = held.get(lock.address, 0) - lock.amount
         _require(held[lock.address] >= 0, "a lock exceeds the balance it is on")
         _require(lock.start_ms <= lock.cliff_ms, "a lock's cliff lies before its start")
+    rules_of(genesis).require_version(1)
     heights = [upgrade.height for upgrade in genesis.versions]
     _require(heights == sorted(heights), "its versions are not ordered by height")
 

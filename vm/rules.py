@@ -1,19 +1,30 @@
 """The rules of one network: what every function of the transition needs besides the state.
 
 Here: `Rules` and how they come from a genesis record. Not here: the genesis state (vm/genesis.py).
-Keeps: rules change only with a version of the schedule, and the schedule is known in advance.
+Keeps: rules change only with a version of the schedule, and the schedule is known in advance; no block is
+built or executed under a version that this release lacks.
+Errors: 1915 version_unsupported.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from consensus.types.errors import Fault, Reason
 from consensus.types.genesis import Genesis, Upgrade, genesis_hash
 from consensus.types.params import Params
 
 VERSION_FIRST = 1
 VERSIONS_KNOWN = (1,)
 """Header versions that this release can execute; it stops before a height that needs another."""
+
+VERSION_UNSUPPORTED = Reason(
+    1915,
+    "version_unsupported",
+    "height:height version:count",
+    "From height {height} on the network runs protocol version {version}, which this release lacks.",
+    "Install the release that speaks version {version}; the node goes on from where it stands.",
+)
 
 
 class Rules(NamedTuple):
@@ -29,6 +40,15 @@ class Rules(NamedTuple):
     params: Params
     versions: tuple[Upgrade, ...]
     """The schedule, ascending by height."""
+
+    def require_version(self, height: int) -> None:
+        """Raise `Fault(VERSION_UNSUPPORTED)` if this release cannot execute the block of this height.
+
+        A node asks before it signs anything of the height; the transition asks again.
+        """
+        version = self.version_at(height)
+        if version not in VERSIONS_KNOWN:
+            raise Fault(VERSION_UNSUPPORTED, height=height, version=version)
 
     def version_at(self, height: int) -> int:
         """The version that the header of this height carries."""

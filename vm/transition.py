@@ -191,7 +191,8 @@ def _open(reader: StateReader, rules: Rules, header: Header) -> tuple[State, Hea
     assert raw is not None, "the genesis writes the first head"
     parent = HEADS.decode(raw)
     assert header.height == parent.height + 1, "the reader is at the parent"
-    assert header.version == rules.version_at(header.height), "a node stops before other versions"
+    rules.require_version(header.height)
+    assert header.version == rules.version_at(header.height), "the header was checked"
     epoch_number = heads.epoch_of(header.height, rules.params.chain.epoch_blocks)
     context = BlockContext(
         header.height,

@@ -10,7 +10,8 @@ import pytest
 
 from consensus.types.amounts import eubc
 from consensus.types.block import COMMIT_MALFORMED, Block, Header, commit_hash, txs_root
-from consensus.types.errors import Reason
+from consensus.types.errors import Fault, Reason
+from consensus.types.genesis import Upgrade
 from consensus.types.params import DEV
 from consensus.types.transaction import Candidate
 from tests.world import World
@@ -19,6 +20,7 @@ from vm.account import Transfer
 from vm.inclusion import Broken
 from vm.operation import Operation
 from vm.registry import OPERATION_OF, decode_candidate
+from vm.rules import VERSION_UNSUPPORTED
 from vm.transition import TRANSACTION_REFUSED, BlockInvalid, apply_block, apply_in_slices
 
 Change = Callable[[Header], Header]
@@ -210,3 +212,15 @@ def test_a_full_block_leaves_the_rest_for_the_next(world: World) -> None:
     cause = outcome.skipped[0].cause
     assert isinstance(cause, inclusion.Rejected)
     assert cause.reason is inclusion.BLOCK_FULL
+
+
+def test_no_block_is_executed_under_a_version_that_this_release_lacks() -> None:
+    world = World()
+    world.blocks(2)
+    world.rules = world.rules._replace(versions=(Upgrade(4, 2),))
+    world.block()
+    world.rules.require_version(3)
+    with pytest.raises(Fault) as fault:
+        world.block()
+    assert fault.value.reason is VERSION_UNSUPPORTED
+    assert fault.value.facts == {"height": 4, "version": 2}

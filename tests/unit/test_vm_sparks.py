@@ -11,15 +11,19 @@ from consensus.types.amounts import eubc
 from consensus.types.codec import MALFORMED
 from consensus.types.errors import Rejected
 from consensus.types.params import DEV
+from consensus.types.reader import MemoryState
+from tests.unit.test_vm_evidence import two_votes
 from tests.world import World
 from vm import members, spark, standing
 from vm.members import Register
 from vm.spark import (
+    ACCOUNT_TOMBSTONED,
     ACTIVE,
     ALREADY_SPARK,
     DIFFICULTY_OUT_OF_RANGE,
     NO_SPARK,
     RETIRED,
+    SLOTS_IN_USE,
     SPARK_BOND_BELOW_MINIMUM,
     SPARKS,
     SPARKS_FULL,
@@ -29,6 +33,7 @@ from vm.spark import (
     UpdateSpark,
 )
 from vm.stake import Bond, Unbond
+from vm.state import State
 
 HARDWARE = Hardware("rtx4090", 1, 24 * 2**30, 16, 64 * 2**30, 2**40)
 RECIPIENT = "age1" + "q" * 58
@@ -137,3 +142,58 @@ def test_an_account_without_a_spark_reads_as_a_newcomer() -> None:
     world = World()
     assert spark.kappa(world.view, world["alice"].address) == 333_333_333
     assert standing.faded(world.view, world["alice"].address).good == 0
+
+
+def with_record(world: World, name: str, **changes: Any) -> None:
+    """Give a spark's record other figures, as tasks and proofs would."""
+    state = State(MemoryState(world.state.entries), world.view.block)
+    address = world[name].address
+    record = state.get(SPARKS, address)
+    assert record is not None
+    state.put(SPARKS, address, msgspec.structs.replace(record, **changes))
+    world.state.write(state.finish())
+
+
+def test_slots_cannot_fall_below_the_seats_that_run() -> None:
+    world = World()
+    bonded(world, "alice")
+    world.succeed("alice", registration(slots=3))
+    with_record(world, "alice", running=2, exposure=5)
+    world.refuse("alice", UpdateSpark(RECIPIENT, HARDWARE, 1, True), SLOTS_IN_USE)
+    world.succeed("alice", UpdateSpark(RECIPIENT, HARDWARE, 2, True))
+    world.succeed("alice", RetireSpark())
+    world.refuse("alice", registration(slots=1), SLOTS_IN_USE)
+    world.succeed("alice", registration(slots=2))
+    assert world.read(SPARKS, world["alice"].address).exposure == 5
+
+
+def test_a_spark_with_running_seats_is_not_pushed_out() -> None:
+    resource = msgspec.structs.replace(DEV.resource, max_sparks=2)
+    world = World(msgspec.structs.replace(DEV, resource=resource), people=["a", "b", "c"])
+    for name, bond in (("a", 3), ("b", 4), ("c", 9)):
+        bonded(world, name, bond=eubc(bond))
+    world.succeed("a", registration())
+    world.succeed("b", registration())
+    with_record(world, "a", running=1)
+    world.succeed("c", registration())
+    assert world.read(SPARKS, world["a"].address).status == ACTIVE
+    assert world.read(SPARKS, world["b"].address).status == RETIRED
+
+
+def test_a_double_signer_offers_no_compute_any_more() -> None:
+    world = World(validators=5)
+    world.succeed("v4", registration())
+    assert spark.may_offer(world.view, world["v4"].address)
+    world.submit_evidence(two_votes(world, "v4"))
+    world.block()
+    assert not spark.may_offer(world.view, world["v4"].address)
+    world.succeed("v4", RetireSpark())
+    world.refuse("v4", registration(), ACCOUNT_TOMBSTONED)
+
+
+def test_a_jailed_account_offers_nothing_while_it_is_jailed() -> None:
+    world = World(validators=5)
+    world.succeed("v4", registration())
+    world.until_epoch_end(absent=["v4"])
+    assert not spark.may_offer(world.view, world["v4"].address)
+    assert world.read(SPARKS, world["v4"].address).power == 0

@@ -234,3 +234,12 @@ def test_the_lane_keeps_room_when_ordinary_transactions_flood() -> None:
     assert 1 < len(outcome.included) < 11
     ordinary = sum(r.units for r in outcome.receipts[:-1]) - world.receipts[txid].units
     assert ordinary <= 4_000 - lane_units(world.rules.params)
+
+
+def test_a_validator_returns_from_jail_only_with_the_least_bond() -> None:
+    world = World(validators=5)
+    world.succeed("v4", Unbond(eubc(9_999)))
+    world.until_epoch_end(absent=["v4"])
+    world.until_epoch_end()
+    assert world.read(VALIDATORS, world["v4"].address).status == JAILED
+    world.refuse("v4", Unjail(), BOND_BELOW_MINIMUM)
