@@ -20,9 +20,11 @@ from types import TracebackType
 from typing import Any
 
 import typer
+from typer.completion import completion_init
 from typer.exceptions import TyperException
 
 from consensus.types.errors import Fault, Reason
+from eubchain.cli.general import COMPLETE_VARIABLE
 from eubchain.cli.groups import GROUPS, TOP_LEVEL
 from eubchain.cli.session import FAILED, INTERRUPTED, SESSION, USAGE, report
 from eubchain.client.connection import RemoteRefusal
@@ -126,7 +128,11 @@ def _set(name: str, value: str) -> None:
 def usage_fault(error: TyperException) -> Fault:
     """A mistake on the line, with the nearest verb or option where one was misspelt."""
     context: Any = getattr(error, "ctx", None)
-    message = error.format_message().strip()
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        SESSION.note(context.get_help())
+        why = f"{context.command_path} needs a verb: {', '.join(context.command.commands)}."
+        return Fault(WRONG_USAGE, why=why, command=context.command_path)
+    message = error.format_message().strip().partition(" (Possible options")[0]
     command = context.command_path if context is not None else "eubchain"
     if "Did you mean" not in message and context is not None:
         near = _nearest(message, context)
@@ -153,12 +159,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.excepthook = tell_of_a_bug
     try:
         rest = take_shared_options(list(sys.argv[1:] if arguments is None else arguments))
-        code = build()(rest, prog_name="eubchain", standalone_mode=False)
+        if COMPLETE_VARIABLE in os.environ:
+            completion_init()
+        # Not by calling the application: that would put its own hook for tracebacks in place of ours.
+        code = typer.main.get_command(build()).main(rest, prog_name="eubchain", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except TyperException as error:
-        # A group without a verb has shown its help already and has nothing to add.
         report(usage_fault(error))
         sys.exit(USAGE)
     except (Fault, RemoteRefusal) as error:
