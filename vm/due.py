@@ -8,10 +8,11 @@ never with whether the queue has fired, so a late queue changes no outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import IntEnum
 
 from consensus.types.codec import Record
+from vm.slices import SLICE_RECORDS, to_the_end
 from vm.state import Namespace, State, Table
 
 
@@ -64,6 +65,11 @@ def is_scheduled(state: State, height: int, kind: DueKind, entry: bytes) -> bool
 
 
 def fire(state: State, handlers: Mapping[DueKind, Handler]) -> None:
+    """Run what is due in one go; see `fire_in_slices`."""
+    to_the_end(fire_in_slices(state, handlers))
+
+
+def fire_in_slices(state: State, handlers: Mapping[DueKind, Handler]) -> Generator[None, None, None]:
     """Run what is due, up to `max_due_per_block` counting 1 + the records that an entry touches.
 
     The first entry of a block always fires, so that no entry is too large ever to fire. What a handler
@@ -71,7 +77,7 @@ def fire(state: State, handlers: Mapping[DueKind, Handler]) -> None:
     """
     limit = state.block.params.chain.max_due_per_block
     stop = (state.block.height + 1).to_bytes(8, "big")
-    spent = 0
+    spent = paused = 0
     while spent < limit:
         waiting = state.scan(DUE, stop=stop, limit=limit - spent)
         if not waiting:
@@ -85,3 +91,6 @@ def fire(state: State, handlers: Mapping[DueKind, Handler]) -> None:
             touched = state.records_touched
             handlers[DueKind(key[8])](state, key[9:], int.from_bytes(key[:8], "big"))
             spent += 1 + state.records_touched - touched
+            if spent - paused >= SLICE_RECORDS:
+                paused = spent
+                yield

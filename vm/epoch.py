@@ -23,9 +23,10 @@ from vm import evidence, funds, members, outage, pools, spark, standing, tally, 
 from vm import head as heads
 from vm.members import Register
 from vm.rewards import block_reward
+from vm.slices import SLICE_RECORDS
 from vm.spark import SPARKS
 from vm.stake import stake
-from vm.state import SLICE_RECORDS, State
+from vm.state import State
 from vm.tally import TALLIES, Row, Tally
 from vm.validator import ACTIVE, VALIDATORS
 

@@ -18,6 +18,7 @@ from consensus.types.codec import Record, Uint, encode
 from consensus.types.params import Params
 from consensus.types.reader import StateReader
 from consensus.types.receipt import Event
+from vm.slices import SLICE_WRITES, to_the_end
 
 R = TypeVar("R", bound=Record)
 
@@ -176,10 +177,6 @@ class SupplyColumns:
 
 
 NAMESPACES_MAX = 32
-SLICE_RECORDS = 64
-"""Records that stepwise work looks at between two points at which the node may turn to votes."""
-SLICE_WRITES = 1_024
-"""As many written keys are encoded in about a millisecond."""
 SUPPLY = Table(Namespace.SUPPLY, Supply)
 EMPTY_SUPPLY = Supply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -297,13 +294,7 @@ class State:
 
     def finish(self) -> dict[bytes, bytes | None]:
         """Close the block in one go; see `finish_in_slices`."""
-        steps = self.finish_in_slices()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                writes: dict[bytes, bytes | None] = end.value
-                return writes
+        return to_the_end(self.finish_in_slices())
 
     def finish_in_slices(self) -> Generator[None, None, dict[bytes, bytes | None]]:
         """Close the block: store the supply and return every written key, encoded, in key order.

@@ -30,11 +30,10 @@ from vm.head import HEADS, Head
 from vm.inclusion import Broken, include
 from vm.registry import DUE_HANDLERS
 from vm.rules import Rules
+from vm.slices import SLICE_TRANSACTIONS, to_the_end
 from vm.state import BlockContext, State
 from vm.validity import BlockInvalid
 
-SLICE_TRANSACTIONS = 64
-"""Transactions between two points at which the node may turn to votes: about a millisecond or two."""
 MISSED_ROUNDS_MAX = 1_000
 """Rounds of a height that are counted as missed; a later round's proposer is found all the same."""
 
@@ -87,13 +86,9 @@ def apply_block(
     enough: Callable[[], bool] = keep_going,
 ) -> Outcome:
     """Execute a block in one go; see `apply_in_slices`."""
-    running = apply_in_slices(reader, rules, header, last_commit, candidates, strict=strict, enough=enough)
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
+    return to_the_end(
+        apply_in_slices(reader, rules, header, last_commit, candidates, strict=strict, enough=enough)
+    )
 
 
 def apply_in_slices(
@@ -120,7 +115,7 @@ def apply_in_slices(
     filled = yield from _fill(state, candidates, strict, enough)
     state.begin()
     _accrue_tips(state, header.proposer, filled.tips)
-    due.fire(state, DUE_HANDLERS)
+    yield from due.fire_in_slices(state, DUE_HANDLERS)
     beacons.keep_for_late_entries(state)
     base_price = fees.next_base_price(state.block.base_price, filled.units_used, rules.params)
     yield
