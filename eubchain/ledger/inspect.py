@@ -87,6 +87,8 @@ class _Auditor:
         self.ledger, self.validators_at, self.progress = ledger, validators_at, progress
         self.findings: list[Finding] = []
         self.audited = self.commits = self.unchecked = self.entries = 0
+        self.checked: Commit | None = None
+        """The commit that was looked at last."""
 
     def result(self) -> Audit:
         return Audit(self.audited, self.commits, self.unchecked, self.entries, tuple(self.findings))
@@ -153,7 +155,8 @@ class _Auditor:
         """The commit kept for a block, and the one that it carries for the block before."""
         header = block.header
         if block.last_commit is not None:
-            yield from self._commit(height - 1, header.parent, block.last_commit, None)
+            if block.last_commit != self.checked:  # mostly the one kept with the block before
+                yield from self._commit(height - 1, header.parent, block.last_commit, None)
         elif height > 1:
             yield Finding(height, "last_commit_missing", "it carries no commit of the block before")
         try:
@@ -172,6 +175,7 @@ class _Auditor:
         if commit.block_id != identity:
             yield Finding(height, "commit_differs", "the commit names another block")
             return
+        self.checked = commit
         validators = self.validators_at(height)
         if validators is None:
             self.unchecked += 1
