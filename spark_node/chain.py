@@ -30,11 +30,12 @@ CHAIN_AWAY = Reason(
 
 
 class Refused(Exception):
-    """The chain refused a transaction, in its own words; nothing but a fee can have been spent."""
+    """The chain refused a transaction, in its own words; nothing but `fee` (grains) was spent."""
 
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: Wording, fee: int = 0) -> None:
         super().__init__(wording)
         self.wording = wording
+        self.fee = fee
 
     def __str__(self) -> str:
         return f"{self.wording.code} {self.wording.name}: {self.wording.sentence}"
@@ -112,6 +113,15 @@ class TaskView(NamedTuple):
     seats: tuple[SeatView, ...]
 
 
+class Granted(NamedTuple):
+    """A grant, as far as one seat is concerned."""
+
+    job: bytes
+    """Digest of the job."""
+    envelope: bytes
+    """Empty when the grant holds none for the seat."""
+
+
 class Receipt(NamedTuple):
     """A transaction that is final and did what it says."""
 
@@ -168,8 +178,8 @@ class Chain(Protocol):
         """One task, None when the chain has none (any more)."""
         ...
 
-    async def envelope(self, grant: bytes, seat: int) -> bytes:
-        """The envelope for a seat in the grant with this wtxid."""
+    async def granted(self, grant: bytes, seat: int) -> Granted:
+        """What the grant with this wtxid holds for a seat."""
         ...
 
     async def submit(self, payload: Any) -> Receipt:

@@ -19,7 +19,7 @@ from spark_node.chain import TaskView
 from spark_node.job import Spec
 from spark_node.policy import Policy
 from vm.spark import Hardware
-from vm.task.matching import is_large_enough
+from vm.task.offering import is_large_enough
 from vm.task.payloads import Post, Role
 from vm.task.terms import gas_for, offer_deposit, price_least, promise_least, rounded_up
 
@@ -56,6 +56,7 @@ class WhyNot(StrEnum):
     SLOTS = "slots"
     FUNDS = "funds"
     CANNOT_RUN = "cannot_run"
+    REFUSED = "refused"
 
 
 WORDS = {
@@ -82,6 +83,7 @@ WORDS = {
     WhyNot.SLOTS: "while all slots were taken",
     WhyNot.FUNDS: "lock more than you can spend",
     WhyNot.CANNOT_RUN: "cannot run on this machine",
+    WhyNot.REFUSED: "were refused by the chain",
 }
 """Each reads after a number: '5 need more VRAM'."""
 

@@ -61,12 +61,12 @@ OPTIONS = (
     Option("idle", "after_minutes", 10, "Nobody at keyboard, mouse or terminal for so long."),
     Option("idle", "gpu_percent", 10, "Others keep the GPU below this."),
     Option("idle", "release_minutes", 15, "A task paused for so long is given up; 0 gives it up at once."),
-    Option(
-        "idle", "command", (), 'A program that prints milliseconds without input, as in ["xprintidle"].'
-    ),
+    Option("idle", "command", (), 'A program that prints milliseconds without input, as in ["xprintidle"].'),
     Option("docker", "address", "unix:///var/run/docker.sock", "The Docker engine; empty for none."),
     Option("docker", "container_runtime", "", "An OCI runtime such as runsc or sysbox-runc; empty: default."),
-    Option("docker", "gpu_devices", (), "Device files instead of NVIDIA's, as AMD wants: /dev/kfd, /dev/dri."),
+    Option(
+        "docker", "gpu_devices", (), "Device files instead of NVIDIA's, as AMD wants: /dev/kfd, /dev/dri."
+    ),
     Option(
         "storage",
         "listen",
@@ -169,9 +169,14 @@ def parse_policy(text: str, path: str = "policy.toml") -> Policy:
     return _policy(values, amounts, tuple(spans))
 
 
-def _policy(values: Values, amounts: dict[tuple[str, str], int], spans: tuple[tuple[int, int], ...]) -> Policy:
+def _policy(
+    values: Values, amounts: dict[tuple[str, str], int], spans: tuple[tuple[int, int], ...]
+) -> Policy:
     return Policy(
-        *(amounts[name] for name in _AMOUNTS),
+        gpu_hour=amounts["price", "gpu_hour"],
+        cpu_hour=amounts["price", "cpu_hour"],
+        task_least=amounts["price", "task"],
+        reserve=amounts["price", "reserve"],
         promise_percent=_number(values, "price", "promise_percent"),
         runtimes=_texts(values, "tasks", "runtimes"),
         slots=_number(values, "tasks", "slots"),

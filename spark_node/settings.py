@@ -29,7 +29,12 @@ class Option(NamedTuple):
 
 Values = dict[tuple[str, str], Value]
 
-_KINDS = {str: "a text in quotes", int: "a number, 0 or more", bool: "true or false", tuple: "a list of texts"}
+_KINDS = {
+    str: "a text in quotes",
+    int: "a number, 0 or more",
+    bool: "true or false",
+    tuple: "a list of texts",
+}
 
 
 def toml_value(value: Value) -> str:
@@ -59,9 +64,7 @@ def options_text(
     return "\n".join(lines) + "\n"
 
 
-def refusal(
-    reason: Reason, path: str, text: str, word: str, why: str, line: int | None = None
-) -> Fault:
+def refusal(reason: Reason, path: str, text: str, word: str, why: str, line: int | None = None) -> Fault:
     """The fault that shows where `word` stands in the file; the caller raises it."""
     lines = text.splitlines() or [""]
     if line is None:
