@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from random import Random
 from typing import NamedTuple
 
+from consensus.types.errors import Fault
 from consensus.validators import is_honest_part
 from tests.sim.liars.equivocator import Equivocator
 from tests.sim.liars.garbler import Garbler
@@ -102,7 +103,7 @@ def run_seed(seed: int) -> Outcome:
         world.heal()
         world.until_height(max(len(node.ledger) for node in world.honest) + 3, HEALING_MS_MAX)
         world.check()
-    except (AssertionError, KeyError, IndexError, ValueError, TypeError) as error:
+    except (AssertionError, Fault, LookupError, ValueError, TypeError) as error:
         violation = f"{type(error).__name__}: {error}"[:300] or type(error).__name__
     heights = max(len(node.ledger) for node in world.honest)
     return Outcome(seed, not violation, heights, faults, violation)

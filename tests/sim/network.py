@@ -60,6 +60,8 @@ class Network:
         """The side of a split each node is on; nodes of different sides do not hear each other."""
         self.muffled: dict[int, float] = {}
         """Nodes of whose words this share is lost, on top of the link's faults."""
+        self.censor: Callable[[int, Any], bool] | None = None
+        """Of a sender and its message: whether nobody may hear it."""
         self.receivers: dict[int, Callable[[int, Any], None]] = {}
 
     def send(self, sender: int, receiver: int, message: Any) -> None:
@@ -67,6 +69,8 @@ class Network:
         if self.sides.get(sender, 0) != self.sides.get(receiver, 0):
             return
         if self.muffled and self.random.random() < self.muffled.get(sender, 0.0):
+            return
+        if self.censor is not None and self.censor(sender, message):
             return
         copies = 2 if self.random.random() < self.faults.duplication else 1
         for _ in range(copies):

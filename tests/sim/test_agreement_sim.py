@@ -9,6 +9,8 @@ import os
 
 import pytest
 
+from consensus.agreement.messages import Certificate, Vote
+from consensus.types.vote import PRECOMMIT
 from eubchain.node.recovery import Signing
 from eubchain.node.wal import WAL_NAME
 from tests.sim.checkers import is_proof
@@ -19,7 +21,7 @@ from tests.sim.liars.splitter import Splitter
 from tests.sim.liars.twin import Twin
 from tests.sim.liars.withholder import Withholder
 from tests.sim.network import ROUGH, Faults
-from tests.sim.node import SimNode
+from tests.sim.node import Decided, SimNode
 from tests.sim.world import World
 
 
@@ -146,11 +148,20 @@ def test_a_validator_that_says_too_little_or_nonsense_only_costs_its_rounds(seed
 
 @pytest.mark.parametrize("seed", seeds(12))
 def test_locks_hold_when_one_decides_unheard_and_a_liar_proposes_something_else(seed: int):
-    """The victim decides and can hardly tell anybody; those who precommitted with it must not move on."""
+    """The victim decides and nobody hears of it; those who precommitted with it must not move on."""
     liar = seed % 4
+    victim = (liar + 1) % 4
     world = World(seed, [1, 1, 1, 1], {liar: Splitter})
-    world.faults(Faults(loss=0.05, delay_ms=(1, 150)))
-    world.network.muffled = {(liar + 1) % 4: 0.9}
+    world.faults(Faults(loss=0.02, delay_ms=(1, 100)))
+
+    def unheard(sender: int, message: object) -> bool:
+        if sender != victim:
+            return False
+        return isinstance(message, Certificate | Decided) or (
+            isinstance(message, Vote) and message.kind == PRECOMMIT
+        )
+
+    world.network.censor = unheard
     for _ in range(10):
         world.run(4_000)
         world.check()

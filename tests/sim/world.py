@@ -100,6 +100,7 @@ class World:
         self.faults(CALM)
         self.split()
         self.network.muffled = {}
+        self.network.censor = None
         self.restart_all()
 
     # -- told by nodes
