@@ -54,8 +54,8 @@ class Meta(NamedTuple):
 class WorldLedger:
     """A world's blocks as a `LedgerReader` shows them."""
 
-    def __init__(self, world: World, *, indexed: bool) -> None:
-        self._world, self._indexed = world, indexed
+    def __init__(self, world: World, commits: dict[int, Commit | None], *, indexed: bool) -> None:
+        self._world, self._commits, self._indexed = world, commits, indexed
         self.height = world.height
         self.meta = Meta(world.last_id if world.headers else ZERO_HASH)
 
@@ -72,7 +72,7 @@ class WorldLedger:
         return self._world.outcomes[height - 1].receipts if 0 < height <= self.height else None
 
     def commit(self, height: int) -> Commit | None:
-        return self._world.commits.get(height)  # type: ignore[attr-defined]  # kept by WorldNode
+        return self._commits.get(height)
 
     def transaction(self, txid: bytes) -> Place | None:
         if not self._indexed or txid not in self._world.heights:
@@ -96,7 +96,8 @@ class WorldNode:
 
     def __init__(self, world: World | None = None, *, indexed: bool = True) -> None:
         self.world = world or World()
-        self.world.commits = {}  # type: ignore[attr-defined]  # for the ledger above
+        self._commits: dict[int, Commit | None] = {}
+        self._keep_commits()
         self.makes_blocks = True
         self.is_down = False
         self.drop_after: str | None = None
@@ -108,6 +109,17 @@ class WorldNode:
         self._mempool = Mempool(
             mempool_pricing(rules), rules.params.fees.min_price, rules.params.chain.max_ttl_blocks
         )
+
+    def _keep_commits(self) -> None:
+        """A world keeps its last commit only."""
+        make = self.world.block
+
+        def block(**how: Any) -> Any:
+            outcome = make(**how)
+            self._commits[self.world.height] = self.world.last_commit
+            return outcome
+
+        self.world.block = block  # type: ignore[method-assign]  # of this one world
 
     version = "test"
 
@@ -132,7 +144,7 @@ class WorldNode:
         return self._mempool
 
     def ledger(self) -> Any:
-        return WorldLedger(self.world, indexed=self._indexed)
+        return WorldLedger(self.world, self._commits, indexed=self._indexed)
 
     def view(self) -> State:
         return self.world.view
@@ -169,7 +181,6 @@ class WorldNode:
         head = heads.head(self.view())
         self.world.pending = list(self._mempool.for_block(head.base_price, self.world.nonce))
         outcome = self.world.block()
-        self.world.commits[self.world.height] = self.world.last_commit  # type: ignore[attr-defined]  # as above
         self._mempool.after_block(outcome.included, self.world.height, self.world.nonce)
 
     async def wait_for(self, txid: bytes, timeout_s: float) -> Included | None:

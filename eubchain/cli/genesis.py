@@ -152,7 +152,7 @@ def add(
 ) -> None:
     """Add validators and balances to a genesis file; its hash changes.
 
-    Example: eubchain genesis add genesis.json lab-1.json lab-2.json --balance deub1…=1000
+    Example: eubchain genesis add genesis.json lab-1.json --balance deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z=1000
     """
     from genesis.builder import NETWORKS, build_genesis
     from genesis.files import read_genesis

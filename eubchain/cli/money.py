@@ -81,7 +81,7 @@ def send(
 ) -> None:
     """Pay somebody. Shows everything first, asks, and returns once the payment is final.
 
-    Example: eubchain wallet send deub1… 1.5
+    Example: eubchain wallet send deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z 1.5
     """
     grains = None if amount == ALL else parse_eubc(amount)
     if grains == 0:

@@ -49,7 +49,7 @@ def new(
 ) -> None:
     """Note an account that some of several keys sign for. `wallet show` prints a public key.
 
-    Example: eubchain multisig new board 2 main 3f2a… 9c41…
+    Example: eubchain multisig new board 2 main savings
     """
     wallet = SESSION.wallet()
     found = [
@@ -88,7 +88,7 @@ def pay(
 ) -> None:
     """Make a payment of a multisig as a file, for its holders to sign. It waits as long as the network allows.
 
-    Example: eubchain multisig pay board deub1… 25 payment.json
+    Example: eubchain multisig pay board deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z 25 payment.json
     """
     grains = parse_eubc(amount)
     check_recipient(recipient)

@@ -184,8 +184,11 @@ async def _start_anew(
         if not SESSION.ask("Sign a second one?"):
             raise Fault(NOT_CONFIRMED)
         return True
-    if not SESSION.ask("Finish that one? (It is done once; n goes on to a second one.)"):
-        if not SESSION.ask("Sign a second one besides it?"):
+    if not SESSION.ask("Finish that one? (It is done once; n goes on to another one.)"):
+        another = "Sign a second one besides it?"
+        if earlier.stands is Stands.UNSENT:
+            another = "Sign a new one in its place? (They have one number: only one can ever be included.)"
+        if not SESSION.ask(another):
             raise Fault(NOT_CONFIRMED)
         return True
     await deliver_and_tell(node, network, earlier.signed, terms.no_wait, order.follow(txid, network))

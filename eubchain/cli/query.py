@@ -105,7 +105,7 @@ def supply() -> None:
 def account(who: Who = None) -> None:
     """Show an account: balance, nonce, bond.
 
-    Example: eubchain query account deub1…
+    Example: eubchain query account deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z
     """
     SESSION.run(_account, who)
 
@@ -120,7 +120,7 @@ async def _account(who: str | None) -> None:
 def tx(txid: Annotated[str, typer.Argument(help="64 hexadecimal digits.")]) -> None:
     """Show a transaction, as `eubchain tx get` does.
 
-    Example: eubchain query tx 3f2a…
+    Example: eubchain query tx 7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730
     """
     show_transaction(SESSION.asked("tx_get", txid="0x" + plain_txid(txid)))
 

@@ -84,7 +84,7 @@ def show_transaction(view: dict[str, Any]) -> None:
 def get(txid: Txid) -> None:
     """Show a transaction and its outcome, or that it waits.
 
-    Example: eubchain tx get 3f2a…
+    Example: eubchain tx get 7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730
     """
     show_transaction(SESSION.asked("tx_get", txid="0x" + plain_txid(txid)))
 
@@ -98,7 +98,7 @@ def wait(
 ) -> None:
     """Wait until a transaction is final, or until it has expired.
 
-    Example: eubchain tx wait 3f2a…
+    Example: eubchain tx wait 7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730
     """
     SESSION.run(_wait, bytes.fromhex(plain_txid(txid)), until)
 

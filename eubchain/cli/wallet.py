@@ -251,7 +251,7 @@ def verify(
 ) -> None:
     """Check a signature of a text; exit code 1 when it does not hold.
 
-    Example: eubchain wallet verify deub1… "I am the operator of node 7" 3f2a…
+    Example: eubchain wallet verify deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z "I am the operator" SIGNATURE
     """
     from consensus.types.address import key_address
     from consensus.types.keys import verify as holds
