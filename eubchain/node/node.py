@@ -42,6 +42,7 @@ from eubchain.node.network import Network, NoPeers
 from eubchain.node.pricing import mempool_pricing
 from eubchain.node.production import Identity, Production
 from eubchain.node.recovery import Found, Plan, Signing, WalFound, plan_recovery
+from eubchain.node.reveal_file import load_reveal_chain
 from eubchain.node.service import Service
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
 from eubchain.node.wal import WalContents, read_wal
@@ -166,7 +167,8 @@ class Node:
         identity = None
         if opened.validator is not None:
             key = opened.validator
-            identity = Identity(key.account(rules.prefix), key.reveal_chain())
+            reveals = load_reveal_chain(key, home.data / "reveal_chain")
+            identity = Identity(key.account(rules.prefix), reveals)
         build_ms = config.number("consensus", "build_ms") or chain.block_interval_ms // 4
         production = Production(execution, self.mempool, self.pool, wall_clock_ms, build_ms, identity)
         timeouts = Timeouts(
