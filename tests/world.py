@@ -40,12 +40,15 @@ from consensus.types.transaction import (
 )
 from consensus.types.vote import PRECOMMIT, vote_hash
 from consensus.validators import ValidatorSet, proposer, validators_hash
-from vm import funds, pools, stake, tally
+from vm import funds, members, pools, spark, stake, tally, validator
 from vm import head as heads
 from vm.genesis import genesis_writes
+from vm.members import Register
 from vm.registry import OPERATION_OF, decode_candidate
 from vm.rules import rules_of
+from vm.spark import SPARKS
 from vm.state import SUPPLY, State, Table
+from vm.task.records import FORFEITS, OFFERS, SEATS, TASKS, Stage
 from vm.transition import Outcome, apply_block
 from vm.validator import VALIDATORS
 from vm.validity import check_block
@@ -407,15 +410,39 @@ class World:
         ]
 
     def check(self) -> None:
-        """Recompute the supply's columns that tables of this package hold, and that they add up."""
-        supply = self.supply()
-        view = self.view
+        """Recompute every column of the supply from the records, and see that they add up."""
+        supply, view = self.supply(), self.view
         stakes = [record for _, record in view.scan(stake.STAKES)]
-        assert supply.balances == sum(a.balance for _, a in view.scan(funds.ACCOUNTS))
-        assert supply.bonded == sum(s.bonded for s in stakes)
-        assert supply.unbonding == sum(e.amount for s in stakes for e in s.unbonding)
-        assert supply.pools == sum(p.amount for _, p in view.scan(pools.POOLS))
-        assert supply.accrued == sum(row.accrued for row in tally.tally(view).rows)
+        tasks = [task for _, task in view.scan(TASKS)]
+        seats = [seat for _, seat in view.scan(SEATS) if seat.stage != Stage.CLOSED]
+        offers = sum(offer.deposit for _, offer in view.scan(OFFERS))
+        forfeits = sum(forfeit.amount for _, forfeit in view.scan(FORFEITS))
+        columns = {
+            "balances": sum(record.balance for _, record in view.scan(funds.ACCOUNTS)),
+            "bonded": sum(record.bonded for record in stakes),
+            "unbonding": sum(entry.amount for record in stakes for entry in record.unbonding),
+            "escrow": sum(task.escrow for task in tasks) + sum(seat.price for seat in seats),
+            "gas": sum(seat.gas for seat in seats) + forfeits,
+            "deposits": sum(task.deposit for task in tasks) + offers,
+            "pools": sum(pool.amount for _, pool in view.scan(pools.POOLS)),
+            "accrued": sum(row.accrued for row in tally.tally(view).rows),
+        }
+        for name, found in columns.items():
+            assert getattr(supply, name) == found, f"{name}: {getattr(supply, name)}, records {found}"
+        assert supply.issued == supply.burned + sum(columns.values())
+        self._check_registers(view)
+
+    def _check_registers(self, view: State) -> None:
+        """The registers list exactly the active, under their present bonds."""
+        for register, table, active in (
+            (Register.VALIDATORS, VALIDATORS, (validator.ACTIVE, validator.JAILED)),
+            (Register.SPARKS, SPARKS, (spark.ACTIVE,)),
+        ):
+            listed = [address for address, record in view.scan(table) if record.status in active]
+            assert members.addresses(view, register) == listed
+            assert members.count(view, register) == len(listed)
+            for address in listed:
+                assert members.is_listed(view, register, stake.stake(view, address).bonded, address)
 
 
 def verify_all(checks: Sequence[SignatureCheck]) -> bool:
