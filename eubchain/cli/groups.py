@@ -6,7 +6,19 @@ Here: the two lists. Not here: the verbs. Keeps: importing this is cheap: a verb
 
 from __future__ import annotations
 
-from eubchain.cli import genesis, money, multisig, query, setup, stake, tx, wallet
+from eubchain.cli import (
+    genesis,
+    money,
+    multisig,
+    query,
+    setup,
+    stake,
+    task,
+    task_looks,
+    task_steps,
+    tx,
+    wallet,
+)
 from eubchain.cli.devnet import devnet
 from eubchain.cli.general import completion, explain, status, version
 from eubchain.cli.ledger import export, inspect, replay, rollback
@@ -20,6 +32,7 @@ GROUPS = [
     query.query,
     tx.app,
     query.por,
+    task.app,
     genesis.app,
     setup.signer,
     explain,
@@ -39,3 +52,4 @@ TOP_LEVEL = [
 ]
 
 assert money.app is wallet.app, "one group in two files"
+assert task.app is task_looks.app is task_steps.app, "one group in three files"
