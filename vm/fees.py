@@ -19,6 +19,7 @@ from vm.operation import Cost
 LANE_SHARE = 4
 """The lane has one part in so many of a block's units."""
 LANE_BYTES_MAX = 256 * 1024
+"""Bytes that only lane transactions use; a quarter of the block where that is less."""
 PRICE_STEP = 64
 """A full or an empty block moves the base price by one part in so many."""
 EVIDENCE_MAX = 16
@@ -28,6 +29,11 @@ EVIDENCE_MAX = 16
 def lane_units(params: Params) -> int:
     """Units of a block that only lane transactions use."""
     return params.chain.block_units_max // LANE_SHARE
+
+
+def lane_bytes(params: Params) -> int:
+    """Bytes of a block that only lane transactions use."""
+    return min(LANE_BYTES_MAX, params.chain.block_bytes_max // LANE_SHARE)
 
 
 def ordinary_units(params: Params) -> int:
@@ -75,9 +81,9 @@ class Room:
     def __init__(self, params: Params) -> None:
         self.transactions_left = params.chain.block_transactions_max
         self.units_left = ordinary_units(params)
-        self.bytes_left = params.chain.block_bytes_max - LANE_BYTES_MAX
+        self.bytes_left = params.chain.block_bytes_max - lane_bytes(params)
         self.lane_units_left = lane_units(params)
-        self.lane_bytes_left = LANE_BYTES_MAX
+        self.lane_bytes_left = lane_bytes(params)
         self.evidence_left = EVIDENCE_MAX
         self.units_used = 0
         """Ordinary units charged: what moves the base price."""

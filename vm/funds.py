@@ -61,10 +61,13 @@ def spendable(state: State, address: bytes) -> int:
 
 def unlocked(state: State, address: bytes, balance: int) -> int:
     """What of the account's `balance`, which the caller has read, no vesting lock holds; grains."""
+    block = state.block
+    if block.vesting is not None and address not in block.vesting:
+        return balance
     locks = state.get(VESTING, address)
     if locks is None:
         return balance
-    time_ms = state.block.time_ms
+    time_ms = block.time_ms
     return max(0, balance - sum(locked_amount(lock, time_ms) for lock in locks.locks))
 
 

@@ -99,5 +99,6 @@ def view(reader: StateReader, rules: Rules) -> State:
             params,
             rules.genesis,
             rules.chain_id,
+            rules.vesting,
         ),
     )

@@ -40,6 +40,8 @@ class Rules(NamedTuple):
     params: Params
     versions: tuple[Upgrade, ...]
     """The schedule, ascending by height."""
+    vesting: frozenset[bytes] | None = None
+    """Accounts with vesting locks, which only a genesis makes; None when not known (see `BlockContext`)."""
 
     def require_version(self, height: int) -> None:
         """Raise `Fault(VERSION_UNSUPPORTED)` if this release cannot execute the block of this height.
@@ -68,4 +70,5 @@ def rules_of(genesis: Genesis, later: tuple[Upgrade, ...] = ()) -> Rules:
         genesis.time_ms,
         genesis.params,
         genesis.versions + later,
+        frozenset(lock.address for lock in genesis.vesting),
     )

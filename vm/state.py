@@ -87,6 +87,8 @@ class BlockContext(NamedTuple):
     params: Params
     genesis: bytes
     chain_id: str
+    vesting: frozenset[bytes] | None = None
+    """Accounts with vesting locks; None asks the table for every account, which costs a read each."""
 
 
 class Call(NamedTuple):

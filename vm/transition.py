@@ -199,6 +199,7 @@ def _open(reader: StateReader, rules: Rules, header: Header) -> tuple[State, Hea
         rules.params,
         rules.genesis,
         rules.chain_id,
+        rules.vesting,
     )
     return State(reader, context), parent
 

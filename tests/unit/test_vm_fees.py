@@ -129,3 +129,9 @@ def test_evidence_has_a_bound_of_its_own() -> None:
         room.charge_evidence(300)
     assert room.evidence_left == 0
     assert room.units_used == 0
+
+
+def test_small_blocks_keep_room_for_ordinary_transactions() -> None:
+    chain = msgspec.structs.replace(DEV.chain, block_bytes_max=64 * 1024)
+    room = Room(msgspec.structs.replace(DEV, chain=chain))
+    assert (room.bytes_left, room.lane_bytes_left) == (48 * 1024, 16 * 1024)

@@ -12,7 +12,7 @@ from consensus.types.params import DEV
 from consensus.types.receipt import OK
 from consensus.types.transaction import WRONG_NETWORK, WRONG_SIGNER, EvidenceAuth, Transaction
 from tests.world import GENESIS_TIME_MS, Person, World
-from vm import inclusion
+from vm import funds, inclusion
 from vm.account import OUTPUTS_TOO_LARGE, MultiTransfer, Output, Transfer
 from vm.funds import SHORT_OF_FUNDS
 from vm.registry import EVIDENCE_ENVELOPE, TRANSACTION, decode_candidate
@@ -236,3 +236,15 @@ def test_touched_accounts_are_listed_per_receipt() -> None:
     assert set(outcome.touched[0]) == {world["alice"].address, world["bob"].address}
     assert outcome.touched[1] == (world["carol"].address,)
     assert outcome.receipts[0].code == OK
+
+
+def test_knowing_who_has_locks_changes_nothing_but_reads() -> None:
+    alice = Person("alice").address
+    lock = Vesting(alice, eubc(10_000), GENESIS_TIME_MS, GENESIS_TIME_MS, 1_000, 10)
+    world = World(vesting=[lock])
+    assert world.rules.vesting == frozenset([alice])
+    world.block(time_ms=GENESIS_TIME_MS + 3_500)
+    known = funds.spendable(world.view, alice)
+    world.rules = world.rules._replace(vesting=None)
+    assert funds.spendable(world.view, alice) == known == eubc(3_000)
+    assert funds.spendable(world.view, world["bob"].address) == eubc(10_000)
