@@ -144,7 +144,7 @@ def test_bad_requests_get_an_answer_each_and_the_node_goes_on(network):
 
 
 def test_every_method_answers_its_own_example_and_discovery_lists_it(network):
-    """OpenRPC is held against real answers: each example gives a result or an error of the documented form."""
+    """OpenRPC is held against real answers: each example gives a result or a documented error."""
     with running(network.validators[0]) as node:
         node.wait_height(2)
         document = node.call("rpc.discover")
