@@ -10,6 +10,7 @@ Keeps: what an earlier life left running or readable is gone before anything new
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from pyrage.x25519 import Identity
 from consensus.types.errors import Fault
 from consensus.types.keys import SecretKey
 from spark_node import owner, status
-from spark_node.chain import CHAIN_AWAY, Chain, OwnSpark, Refused
+from spark_node.chain import CHAIN_AWAY, Chain, OwnSpark, Refused, TaskView
 from spark_node.folder import PAUSED, RETIRE, Folder, remove_tree
 from spark_node.inventory import Machine
 from spark_node.journal import Journal
@@ -39,6 +40,9 @@ from vm.spark import RetireSpark
 
 LOOK_S = 5.0
 """Between two looks at the chain when no event comes."""
+SEARCH_S = 60.0
+"""Between two searches of all tasks for seats that the journal does not know: a restored disk, a hand's
+match."""
 AWAY_S = 1.0
 PAUSE_RELEASE_S = 86_400.0
 """A pause that the owner asked for gives seats up after a day, if their own deadlines do not come first."""
@@ -78,8 +82,11 @@ class Agent:
         self.spark: OwnSpark | None = None
         self.spendable = 0
         self.is_away = False
+        self.ended = trio.Event()
+        """Set when it ends by itself: retired, and nothing left to finish."""
         self._changed = trio.Event()
         self._is_retired = False
+        self._search_at = -math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled, or until retired and done; tells the own store's place once it is ready."""
@@ -91,6 +98,7 @@ class Agent:
             task_status.started(self.workplace.own_place)
             await self._look_until_retired()
             nursery.cancel_scope.cancel()
+        self.ended.set()
 
     async def _reap(self) -> None:
         for runtime in self.means.runtimes.values():
@@ -176,8 +184,8 @@ class Agent:
             return False
         self.spark = await self.chain.spark()
         self.spendable = (await self.chain.account()).spendable
-        await self.seats.attend(self.workplace, await self.chain.own_tasks())
-        await self.market.follow(self.workplace)
+        won = await self.market.follow(self.workplace)
+        await self.seats.attend(self.workplace, await self._own_tasks(won))
         is_leaving = self.folder.has_wish(RETIRE)
         if self.spark is None or not self.spark.is_active:
             return is_leaving and not self.seats.workers and not self.journal.unsettled()
@@ -188,6 +196,16 @@ class Agent:
         lent = lent_of(policy, self.means.machine)
         await self.market.look(self.workplace, policy, lent, self._situation(self.spark))
         return False
+
+    async def _own_tasks(self, won: list[bytes]) -> list[TaskView]:
+        """Tasks with seats of ours: those that are known, and now and then all that the chain has."""
+        if trio.current_time() >= self._search_at:
+            found = list(await self.chain.own_tasks())
+            self._search_at = trio.current_time() + SEARCH_S
+            return found
+        known = {note.task: None for note in self.journal.unsettled()} | dict.fromkeys(won)
+        views = [await self.chain.task(task) for task in known]
+        return [view for view in views if view is not None]
 
     async def _retire(self) -> None:
         if not self._is_retired:

@@ -75,7 +75,7 @@ class Market:
         return not self._cannot[view.task]
 
     async def _offer(self, workplace: Workplace, view: TaskView, bid: Bid) -> bool:
-        row = Row(view.task, workplace.now_ms(), view.offers_end, "", bid.price, bid.gas, bid.deposit, STANDS)
+        row = Row(view.task, workplace.now_ms(), view.offers_end, "", bid.price, bid.gas, 0, STANDS)
         self.notes.rows[view.task] = row
         await self._keep()
         try:
@@ -86,21 +86,23 @@ class Market:
             row.result, row.why = "", WhyNot.REFUSED.value
             log.info("the chain refused an offer", task=view.task.hex()[:16], why=str(refused))
             return False
+        row.deposit = bid.deposit
         await workplace.pay("deposit", -bid.deposit, view.task)
         log.info("offered", task=view.task.hex()[:16], price=bid.price, promise=bid.promise)
         return True
 
-    async def follow(self, workplace: Workplace) -> None:
-        """See what came of the tasks whose draw has been."""
+    async def follow(self, workplace: Workplace) -> list[bytes]:
+        """See what came of the tasks whose draw has been; returns those that were won."""
         height = workplace.heights.height
-        found = False
+        found: list[Row] = []
         for row in self.notes.undecided():
-            if row.offers_end >= height:
+            # An offer may be taken by hand at any time; tasks without one wait for their draw.
+            if row.result != STANDS and row.offers_end >= height:
                 continue
             view = await workplace.chain.task(row.task)
             if view is not None and view.is_open:
                 continue
-            found = True
+            found.append(row)
             self._cannot.pop(row.task, None)
             stood = row.result == STANDS
             _settle(row, view, workplace.chain.address)
@@ -111,6 +113,7 @@ class Market:
                 log.info("the draw was held", task=row.task.hex()[:16], result=row.result)
         if found:
             await self._keep()
+        return [row.task for row in found if row.result == WON]
 
     async def _keep(self) -> None:
         await trio.to_thread.run_sync(self.notes.keep)

@@ -52,6 +52,7 @@ class Tag(bytes, Enum):
     SPEC = b"EUB-spec"
     BLOB_ACCESS = b"EUB-blob"
     HELLO = b"EUB-hello"
+    SPARK_IDENTITY = b"EUB-spark-id"
     MESSAGE = b"EUB-message"
 
 

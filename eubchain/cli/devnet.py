@@ -138,7 +138,7 @@ async def running_devnet(home: Path, validators: int = 1, sparks: int = 1) -> As
         for number in range(sparks):
             root = home / f"spark{number}"
             shared = ["--home", str(root), "--node", urls[0], "--password-file", str(home / PASSWORD_NAME)]
-            if not (root / "policy.toml").exists():
+            if not (root / "spark" / "policy.toml").exists():
                 await _register(root, shared)
             parts.append(await _spawn(home, root.name, ["spark", "start", *shared]))
         yield Devnet(home, urls[0], tuple(parts))

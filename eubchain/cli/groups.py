@@ -12,6 +12,8 @@ from eubchain.cli import (
     multisig,
     query,
     setup,
+    spark,
+    spark_init,
     stake,
     task,
     task_looks,
@@ -29,6 +31,7 @@ GROUPS = [
     multisig.app,
     stake.stake,
     stake.validator,
+    spark.app,
     query.query,
     tx.app,
     query.por,
@@ -52,4 +55,5 @@ TOP_LEVEL = [
 ]
 
 assert money.app is wallet.app, "one group in two files"
+assert spark_init.app is spark.app, "one group in two files"
 assert task.app is task_looks.app is task_steps.app, "one group in three files"
