@@ -45,7 +45,9 @@ def status() -> None:
     found = SESSION.asked("chain_status")
     SESSION.network_prefix = found["prefix"]
     age_s = max(0.0, time.time() - found["time_ms"] / 1000)
-    SESSION.result(found | {"head_age_s": round(age_s, 1), "node_url": SESSION.url}, status_line(found, age_s))
+    SESSION.result(
+        found | {"head_age_s": round(age_s, 1), "node_url": SESSION.url}, status_line(found, age_s)
+    )
 
 
 def status_line(found: dict[str, Any], age_s: float) -> str:
@@ -54,9 +56,10 @@ def status_line(found: dict[str, Any], age_s: float) -> str:
     phase = node.get("phase", "running")
     if phase == "validating" and node.get("validator"):
         phase = f"validating as {node['validator']}"
+    peers, waiting = node.get("peers", 0), found["mempool"]
     line = (
-        f"{found['chain_id']}  height {found['height']}, {age_s:.1f} s ago · {phase} · {node.get('peers', 0)} peers · "
-        f"{found['mempool']} waiting · epoch {found['epoch']}, {found['validators']} validators"
+        f"{found['chain_id']}  height {found['height']}, {age_s:.1f} s ago · {phase} · {peers} peers · "
+        f"{waiting} waiting · epoch {found['epoch']}, {found['validators']} validators"
     )
     if node.get("why_not_validating"):
         line += f"\n  not validating: {node['why_not_validating']}"
@@ -86,7 +89,9 @@ def completion(
 
     chosen = shell or os.path.basename(os.environ.get("SHELL", ""))
     if chosen not in SHELLS:
-        raise Fault(BAD_ARGUMENT, why=f"There is no completion for '{chosen}'; there is for bash, zsh and fish.")
+        raise Fault(
+            BAD_ARGUMENT, why=f"There is no completion for '{chosen}'; there is for bash, zsh and fish."
+        )
     script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, shell=chosen)
     SESSION.result({"shell": chosen, "script": script}, script)
 
@@ -125,7 +130,7 @@ def explain_error(
         "name": reason.name,
         "sentence": reason.sentence,
         "hint": reason.hint,
-        "facts": {name: kind for name, kind in reason.facts},
+        "facts": dict(reason.facts),
     }
     plain = reason.hint.replace("{{", "{").replace("}}", "}")
     text = f"error {reason.code}, {reason.name}\n  {reason.sentence}\n  try: {plain}"

@@ -72,7 +72,7 @@ def derive_validator_key(name: str | None, prefix: str, generation: int = 0) -> 
 
 
 def genesis_entry(key: ValidatorKey, prefix: str, chain_id: str, name: str, bond: int) -> GenesisValidator:
-    """What a founding validator contributes; computing its reveal chain takes a second on dev, a minute else."""
+    """What a founding validator contributes; its reveal chain takes a second on dev, a minute else."""
     from genesis.builder import genesis_validator
 
     SESSION.note("computing the reveal chain …")
@@ -118,7 +118,9 @@ def new(
     time_ms = time.time_ns() // 1_000_000
     record = Genesis(FORMAT, chain_id, prefix, time_ms, NETWORKS[network][1], (), tuple(balances), (), ())
     _write(file, record)
-    SESSION.follow(f"eubchain genesis entry --chain-id {chain_id} --network {network} --name NAME > NAME.json")
+    SESSION.follow(
+        f"eubchain genesis entry --chain-id {chain_id} --network {network} --name NAME > NAME.json"
+    )
 
 
 @app.command()
@@ -152,7 +154,7 @@ def add(
 ) -> None:
     """Add validators and balances to a genesis file; its hash changes.
 
-    Example: eubchain genesis add genesis.json lab-1.json --balance deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z=1000
+    Example: eubchain genesis add genesis.json lab-1.json --balance savings=1000
     """
     from genesis.builder import NETWORKS, build_genesis
     from genesis.files import read_genesis

@@ -85,7 +85,9 @@ class Ticker:
             SESSION.note(f"{stage}: {done}" + (f" of {total}" if total else ""))
 
 
-def execution(rules: Rules) -> Callable[[StateReader, Block], tuple[dict[bytes, bytes | None], list[Receipt]]]:
+def execution(
+    rules: Rules,
+) -> Callable[[StateReader, Block], tuple[dict[bytes, bytes | None], list[Receipt]]]:
     """The transition as the ledger's replay takes it."""
     from vm.registry import decode_candidate
     from vm.transition import apply_block
@@ -120,7 +122,9 @@ def supply_problem(rules: Rules) -> Callable[[StateReader], str | None]:
         for name, amount in found.items():
             if amount != getattr(supply, name):
                 return f"{name} are {amount} grains, the record says {getattr(supply, name)}"
-        return None if SupplyColumns(supply).is_conserved() else "its columns do not add up to what was issued"
+        return (
+            None if SupplyColumns(supply).is_conserved() else "its columns do not add up to what was issued"
+        )
 
     return check
 
@@ -157,7 +161,9 @@ def inspect() -> None:
         f"entries and the supply are as they must be"
     )
     if found.commits_unchecked:
-        text += f"\n  {found.commits_unchecked} commits are older than the validator sets that the state keeps"
+        text += (
+            f"\n  {found.commits_unchecked} commits are older than the validator sets that the state keeps"
+        )
     SESSION.result(facts, text)
 
 
@@ -268,5 +274,3 @@ def export() -> None:
             count += 1
         sys.stdout.flush()
     SESSION.note(f"{count} accounts, {format_eubc(supply.balances)} EUBC in balances")
-
-

@@ -120,9 +120,7 @@ async def _all_of(situation: Situation, to: bytes, terms: Terms) -> int:
     node, network = situation.node, situation.network
     authority = key_authority(situation.account.public)
     # Tried with the least amount: the largest would leave nothing for the fee and be refused.
-    trial = await prepare(
-        node, network, authority, Transfer(to, 1), tip=terms.tip, max_price=terms.max_price
-    )
+    trial = await prepare(node, network, authority, Transfer(to, 1), tip=terms.tip, max_price=terms.max_price)
     # The real amount may take 8 bytes more to write down than 1.
     reserve = trial.fee_max + 8 * network.rules.params.fees.byte * trial.body.max_price
     if trial.spendable <= reserve:
@@ -135,11 +133,17 @@ async def _who(situation: Situation, recipient: bytes) -> str:
     own = SESSION.wallet().find(recipient)
     if own is not None:
         return f"{own.name}, of this wallet"
-    paid = [e for e in SESSION.outbox().entries() if e.signed.recipient == recipient.hex() and e.outcome == "included"]
+    paid = [
+        e
+        for e in SESSION.outbox().entries()
+        if e.signed.recipient == recipient.hex() and e.outcome == "included"
+    ]
     if paid:
         return f"known, paid {len(paid)} times from here"
     held = await situation.node.call("account_get", address=situation.network.show(recipient))
-    return "not paid from here before, but in use" if held["exists"] else "NEW: it has never received anything"
+    return (
+        "not paid from here before, but in use" if held["exists"] else "NEW: it has never received anything"
+    )
 
 
 @app.command()
@@ -177,7 +181,9 @@ async def _history(name: str | None, limit: int, cursor: str | None) -> None:
         }
         SESSION.result(facts, "\n".join(lines) or f"nothing yet for {shown}")
         if page["cursor"]:
-            SESSION.follow(f"eubchain wallet history {name or ''} --cursor {page['cursor']}".replace("  ", " "))
+            SESSION.follow(
+                f"eubchain wallet history {name or ''} --cursor {page['cursor']}".replace("  ", " ")
+            )
 
 
 async def _placed(node: Connection, view: dict[str, Any], height: int) -> dict[str, Any]:
@@ -193,9 +199,7 @@ def _waiting_line(view: dict[str, Any]) -> str:
     )
 
 
-async def _unsettled(
-    node: Connection, network: Network, address: bytes, height: int
-) -> list[dict[str, Any]]:
+async def _unsettled(node: Connection, network: Network, address: bytes, height: int) -> list[dict[str, Any]]:
     """What this wallet signed and nobody was told the end of; noted once told."""
     from eubchain.client.sending import look_up
 
@@ -241,5 +245,3 @@ def forget_network() -> None:
     forgotten = Pins(SESSION.home / "wallet").forget(SESSION.url)
     text = f"forgot the network at {SESSION.url}" if forgotten else f"no network was known at {SESSION.url}"
     SESSION.result({"node": SESSION.url, "forgotten": forgotten}, text)
-
-

@@ -37,7 +37,9 @@ def _multisig(name: str) -> MultisigAccount:
 
     account = SESSION.wallet().account(name)
     if not isinstance(account, MultisigAccount):
-        raise Fault(BAD_ARGUMENT, why=f"'{name}' is an account with one key; send with `eubchain wallet send`.")
+        raise Fault(
+            BAD_ARGUMENT, why=f"'{name}' is an account with one key; send with `eubchain wallet send`."
+        )
     return account
 
 
@@ -86,7 +88,7 @@ def pay(
     lifetime: Lifetime = None,
     again: Again = False,
 ) -> None:
-    """Make a payment of a multisig as a file, for its holders to sign. It waits as long as the network allows.
+    """Make a payment of a multisig as a file, for its holders to sign; it stays valid for long.
 
     Example: eubchain multisig pay board deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z 25 payment.json
     """
@@ -157,7 +159,9 @@ def _tell(draft: Draft, file: Path) -> None:
 @app.command()
 def sign(
     file: File,
-    source: Annotated[str | None, typer.Option("--from", help="The account that holds one of the keys.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="The account that holds one of the keys.")
+    ] = None,
 ) -> None:
     """Add a signature to a multisig transaction, after showing what it says.
 
@@ -176,7 +180,9 @@ def sign(
     SESSION.note(f"  from         {format_address(body.sender, prefix)}  ({len(draft.account.keys)} keys)")
     for label, value in _lines(draft, prefix):
         SESSION.note(f"  {label:<12} {value}")
-    SESSION.note(f"  price        at most {body.max_price} grains a unit; valid until height {body.valid_until}")
+    SESSION.note(
+        f"  price        at most {body.max_price} grains a unit; valid until height {body.valid_until}"
+    )
     SESSION.confirm(f"Sign as {account.name}?")
     password = SESSION.passwords().get(f"Password of {account.name}: ")
     signed = add_signature(draft, wallet.signer(account.name, password))

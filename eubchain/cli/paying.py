@@ -153,7 +153,8 @@ def show_summary(name: str, prepared: Prepared, lines: list[tuple[str, str]], mo
         *lines,
         (
             "fee",
-            f"at most {format_eubc(prepared.fee_max)} EUBC, {format_eubc(prepared.fee_expected)} as it looks now",
+            f"at most {format_eubc(prepared.fee_max)} EUBC, "
+            f"{format_eubc(prepared.fee_expected)} as it looks now",
         ),
         ("balance", f"{format_eubc(prepared.spendable)} → {format_eubc(left)} EUBC at least"),
         ("valid until", f"height {prepared.body.valid_until}, about {seconds} s from now"),
@@ -253,7 +254,7 @@ def tell_final(final: Final, follow: str) -> None:
         "txid": final.txid.hex(),
         "outcome": "included",
         "height": final.height,
-        "index": final.index,
+        "index": final.position,
         "fee": str(final.fee),
         "events": final.view["receipt"]["events"],
     }

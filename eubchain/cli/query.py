@@ -152,7 +152,8 @@ async def _show(who: str | None) -> None:
         found: dict[str, Any] = await node.call("por_get", address=_address(who, network))
         lines = [
             f"coefficient {found['kappa'] / PPB:.4f}  {found['address']}",
-            f"  power {found['power'] * 100 / PPB:.4f} %, proved compute {found['capacity'] / 2**16:.2f} tiles a window",
+            f"  power {found['power'] * 100 / PPB:.4f} %, "
+            f"proved compute {found['capacity'] / 2**16:.2f} tiles a window",
             f"  bonded {format_eubc(int(found['bonded']))} EUBC",
         ]
         lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in found["standing"].items()]

@@ -23,23 +23,22 @@ if TYPE_CHECKING:
     from eubchain.node.home import Home
     from eubchain.node.validator_key import ValidatorKey
 
-signer = typer.Typer(
-    name="signer", help="The record of what the validator key signed.", no_args_is_help=True
-)
+signer = typer.Typer(name="signer", help="The record of what the validator key signed.", no_args_is_help=True)
 
 
 def init(
     genesis: Annotated[
-        Path | None, typer.Option("--genesis", help="The network's genesis file; a new dev network if left out.")
+        Path | None,
+        typer.Option("--genesis", help="The network's genesis file; a new dev network if left out."),
     ] = None,
     validator: Annotated[
         bool, typer.Option("--validator", help="Put the validator key of an account into this home.")
     ] = False,
-    source: Annotated[
-        str | None, typer.Option("--from", help="The account behind the validator.")
-    ] = None,
+    source: Annotated[str | None, typer.Option("--from", help="The account behind the validator.")] = None,
     chain_id: Annotated[str, typer.Option("--chain-id", help="Of a new network.")] = "eub-dev",
-    bond: Annotated[str, typer.Option("--bond", help="EUBC that a new network's validator bonds.")] = founding.BOND,
+    bond: Annotated[
+        str, typer.Option("--bond", help="EUBC that a new network's validator bonds.")
+    ] = founding.BOND,
     moniker: Annotated[str, typer.Option("--moniker", help="The node's name in logs.")] = "eub-node",
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Only print every option of config.toml.")
@@ -134,7 +133,9 @@ def _validator_key(home: Home) -> ValidatorKey:
     home.check()
     key = read_validator_key(home.validator_key)
     if key is None:
-        raise Fault(BAD_ARGUMENT, why=f"{home.root} has no validator key; `eubchain init --validator` makes one.")
+        raise Fault(
+            BAD_ARGUMENT, why=f"{home.root} has no validator key; `eubchain init --validator` makes one."
+        )
     return key
 
 
@@ -179,7 +180,9 @@ def show_signer() -> None:
     key = _validator_key(home)
     found = last_signed(FolderFiles(home.data))
     if found is None:
-        SESSION.result({"key": key.key.public.hex(), "last": None}, "no record: the key signs nothing until reset")
+        SESSION.result(
+            {"key": key.key.public.hex(), "last": None}, "no record: the key signs nothing until reset"
+        )
         SESSION.follow("eubchain signer reset --above HEIGHT")
         return
     if found.round == ROUND_MAX:
@@ -210,8 +213,8 @@ def reset_signer(
     key = _validator_key(home)
     network = genesis_hash(read_genesis(home.genesis))
     SESSION.confirm(
-        f"Is it certain that {key.key.public.hex()[:16]}… signed nothing above height {above}, on any machine? "
-        "If not, its bond is lost."
+        f"Is it certain that {key.key.public.hex()[:16]}… signed nothing above height {above}, "
+        "on any machine? If not, its bond is lost."
     )
     with home.locked():
         reset_guard(FolderFiles(home.data), key.key.public, network, place_of(home.root), above)

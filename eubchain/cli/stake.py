@@ -83,7 +83,12 @@ def unbond(
         chain = situation.network.rules.params
         epochs = chain.validators.unbonding_epochs
         seconds = epochs * chain.chain.epoch_blocks * chain.chain.block_interval_ms // 1000
-        return [("unbond", f"{format_eubc(grains)} EUBC, free in {epochs} to {epochs + 1} epochs (about {seconds} s)")]
+        return [
+            (
+                "unbond",
+                f"{format_eubc(grains)} EUBC, free in {epochs} to {epochs + 1} epochs (about {seconds} s)",
+            )
+        ]
 
     order = Order("Sign and unbond", build, lines, lambda _: 0, lambda txid, network: "eubchain stake show")
     paying.carry_out(order, Terms(source, tip, max_price, None, again, no_wait))
@@ -111,9 +116,7 @@ async def _show_stake(name: str | None) -> None:
                 f"  {format_eubc(int(entry['amount']))} EUBC free at height {entry['mature_height']}, "
                 f"in about {left * interval // 1000} s"
             )
-        facts = {
-            "address": held["address"], "bonded": held["bonded"], "unbonding": held["unbonding"], "height": height,
-        }  # fmt: skip
+        facts = {name: held[name] for name in ("address", "bonded", "unbonding")} | {"height": height}
         SESSION.result(facts, "\n".join(lines))
 
 
@@ -178,7 +181,9 @@ def register(
             ("bonded", f"{format_eubc(int(held['bonded']))} EUBC"),
         ]
 
-    order = Order("Sign and register", build, lines, lambda _: 0, lambda txid, network: "eubchain validator show")
+    order = Order(
+        "Sign and register", build, lines, lambda _: 0, lambda txid, network: "eubchain validator show"
+    )
     paying.carry_out(order, Terms(source, tip, max_price, None, again, no_wait))
 
 
@@ -222,7 +227,9 @@ def update(
             found.append(("new chain", f"{payload.reveal.hex()}, effective two epochs later"))
         return found
 
-    order = Order("Sign and change", build, lines, lambda _: 0, lambda txid, network: "eubchain validator show")
+    order = Order(
+        "Sign and change", build, lines, lambda _: 0, lambda txid, network: "eubchain validator show"
+    )
     paying.carry_out(order, Terms(source, tip, max_price, None, again, no_wait))
 
 
@@ -277,16 +284,21 @@ async def _show(name: str | None) -> None:
         lines = [
             f"{view['name']}  {view['address']}  {view['status']}, {view['power'] / 10**7:.2f} % of power, "
             f"{format_eubc(int(view['bonded']))} EUBC bonded",
-            f"  epoch {view['epoch']}: signed {view['signed']} of {view['due']}, proposed {view['proposed']}, "
-            f"missed {view['missed_proposals']} proposals, earned {format_eubc(int(view['accrued']))} EUBC",
+            f"  epoch {view['epoch']}: signed {view['signed']} of {view['due']}, "
+            + f"proposed {view['proposed']}, missed {view['missed_proposals']} proposals, "
+            + f"earned {format_eubc(int(view['accrued']))} EUBC",
         ]
         for span in found["missed"]:
-            heights = f"{span['first']}" if span["first"] == span["last"] else f"{span['first']} to {span['last']}"
+            heights = (
+                f"{span['first']}" if span["first"] == span["last"] else f"{span['first']} to {span['last']}"
+            )
             lines.append(f"  missed {heights}: {span['cause']}")
         if not found["missed"]:
             lines.append(f"  missed none of the last {found['looked_at']} heights")
         if view["status"] == "jailed":
-            lines.append(f"  jailed until epoch {view['jailed_until']}, height {view['unjail_height']}; now {height}")
+            lines.append(
+                f"  jailed until epoch {view['jailed_until']}, height {view['unjail_height']}; now {height}"
+            )
         SESSION.result(found | {"height": height, "next": mend}, "\n".join(lines))
         if mend:
             SESSION.follow(mend)

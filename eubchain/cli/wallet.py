@@ -170,7 +170,9 @@ def list_() -> None:
     for facts in accounts:
         facts["is_default"] = facts["name"] == chosen
     if SESSION.json or accounts:
-        lines = [f"{'*' if a['is_default'] else ' '} {a['name']:<16} {a['address']}  {a['kind']}" for a in accounts]
+        lines = [
+            f"{'*' if a['is_default'] else ' '} {a['name']:<16} {a['address']}  {a['kind']}" for a in accounts
+        ]
         SESSION.result({"accounts": accounts}, "\n".join(lines))
     if not accounts:
         SESSION.note("there is no account yet")

@@ -94,9 +94,11 @@ class Connection:
 def _wording(error: Any) -> Wording:
     if not isinstance(error, dict):
         return Wording(-32603, "error", str(error)[:500], "", {})
-    data = error.get("data") if isinstance(error.get("data"), dict) else {}
+    data = error.get("data")
+    if not isinstance(data, dict):
+        data = {"hint": "The node's log has the details."}
     return Wording(
-        int(data.get("code", error.get("code", -32603))),
+        int(data.get("code") or error.get("code") or -32603),
         str(data.get("name", "error")),
         str(error.get("message", "")),
         str(data.get("hint", "")),

@@ -103,9 +103,7 @@ async def find_earlier(
         outbox.settle(bytes.fromhex(repeat.signed.txid), outcome)
 
 
-async def _where(
-    node: Connection, network: Network, entry: outboxes.Signed, height: int
-) -> Earlier | None:
+async def _where(node: Connection, network: Network, entry: outboxes.Signed, height: int) -> Earlier | None:
     """Ask the chain; None when it is certain that it never was and never will be included."""
     view = await look_up(node, bytes.fromhex(entry.txid))
     if view is not None:

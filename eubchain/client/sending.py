@@ -134,7 +134,8 @@ class Final(NamedTuple):
 
     txid: bytes
     height: int
-    index: int
+    position: int
+    """Among the block's transactions."""
     fee: int
     """Grains paid."""
     error: Wording | None
@@ -188,7 +189,14 @@ async def prepare(
     lifetime = lifetime_blocks or LIFETIME_MS // rules.params.chain.block_interval_ms
     until = status["height"] + min(rules.params.chain.max_ttl_blocks, max(1, lifetime))
     body: Body[Any] = Body(
-        TRANSACTION_VERSION, rules.chain_id, sender, account["pending_nonce"], most, chosen_tip, until, payload
+        TRANSACTION_VERSION,
+        rules.chain_id,
+        sender,
+        account["pending_nonce"],
+        most,
+        chosen_tip,
+        until,
+        payload,
     )
     transaction: Transaction[Any] = Transaction(body, authority)
     # Those before it that wait are not in the state yet, so it is tried as the next one.
@@ -325,7 +333,7 @@ def final_of(view: dict[str, Any]) -> Final:
     return Final(
         txid=bytes.fromhex(view["txid"][2:]),
         height=view["height"],
-        index=view["index"],
+        position=view["index"],
         fee=int(receipt["fee"]),
         error=error,
         view=view,

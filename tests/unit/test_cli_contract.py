@@ -222,7 +222,9 @@ def check_contract(result: Any) -> None:
         if error is not None:
             assert error["name"] != "internal_error", result.err
             assert error["code"] in Reason.registry
-            assert error["sentence"] and error["hint"] and isinstance(error["facts"], dict)
+            assert error["sentence"]
+            assert error["hint"]
+            assert isinstance(error["facts"], dict)
     else:
         assert "error" not in lines[-1]
 

@@ -78,12 +78,17 @@ async def test_what_a_simulation_refuses_is_not_signed(node: WorldNode) -> None:
         network = await learn_network(connection)
         with pytest.raises(RemoteRefusal, match="1110 short_of_funds"):
             await send(
-                connection, network, signer_of(node, "alice"), Transfer(node.world["bob"].address, eubc(10**6))
+                connection,
+                network,
+                signer_of(node, "alice"),
+                Transfer(node.world["bob"].address, eubc(10**6)),
             )
     assert "tx_submit" not in node.calls
 
 
-async def test_the_fee_shown_is_never_exceeded_and_a_second_one_waits_behind_the_first(node: WorldNode) -> None:
+async def test_the_fee_shown_is_never_exceeded_and_a_second_one_waits_behind_the_first(
+    node: WorldNode,
+) -> None:
     alice = node.world["alice"]
     node.makes_blocks = False
     async with Connection(URL) as connection:
