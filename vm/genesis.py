@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from consensus.beacon import genesis_beacon
 from consensus.types.address import NO_ADDRESS
-from consensus.types.codec import SUPPLY_MAX
+from consensus.types.codec import PRICE_MAX, SUPPLY_MAX
 from consensus.types.errors import Fault, Reason
 from consensus.types.genesis import Genesis, Vesting, possession_hash
 from consensus.types.keys import verify
@@ -20,6 +20,7 @@ from consensus.types.reader import MemoryState
 from consensus.validators import Candidate, make_set
 from vm import epoch, funds, members, pools, stake, validator
 from vm import head as heads
+from vm.fees import lane_bytes, ordinary_units
 from vm.funds import VESTING, Account, Locks
 from vm.head import HEADS, Head
 from vm.members import MEMBERS, Register
@@ -49,6 +50,7 @@ def check_genesis(genesis: Genesis) -> None:
     """Refuse, with `Fault(GENESIS_REFUSED)`, a record that cannot found a network."""
     params = genesis.params
     _require(genesis.format == FORMAT, "its format is of another release")
+    _check_params(params)
     holders = [balance.address for balance in genesis.balances]
     _require(_ascending(holders), "its balances are not ordered by address, each account once")
     _require(NO_ADDRESS not in holders, "the sender of evidence holds nothing")
@@ -71,6 +73,43 @@ def check_genesis(genesis: Genesis) -> None:
     rules_of(genesis).require_version(1)
     heights = [upgrade.height for upgrade in genesis.versions]
     _require(heights == sorted(heights), "its versions are not ordered by height")
+
+
+def _check_params(params: Params) -> None:
+    """Refuse parameters under which the rules would divide by nothing or never come to an end."""
+    chain, fees, voters, proofs = params.chain, params.fees, params.validators, params.resource
+    positive = {
+        "epoch_blocks": chain.epoch_blocks,
+        "block_interval_ms": chain.block_interval_ms,
+        "max_ttl_blocks": chain.max_ttl_blocks,
+        "max_due_per_block": chain.max_due_per_block,
+        "draw_delay_blocks": chain.draw_delay_blocks,
+        "min_price": fees.min_price,
+        "max_validators": voters.max_validators,
+        "min_bond": voters.min_bond,
+        "evidence_epochs": voters.evidence_epochs,
+        "halving_blocks": voters.halving_blocks,
+        "window_wait_blocks": proofs.window_wait_blocks,
+        "difficulty_min": proofs.difficulty_min,
+        "max_sparks": proofs.max_sparks,
+        "s_ref": proofs.s_ref,
+        "evidence_price": proofs.evidence_price,
+        "gas_floor": proofs.gas_floor,
+    }
+    for name, value in positive.items():
+        _require(value > 0, f"the parameter {name} is zero")
+    _require(1 <= proofs.fade_shift <= 16, "the parameter fade_shift is not 1 to 16")
+    _require(voters.min_signed_percent <= 100, "the parameter min_signed_percent is above 100")
+    _require(fees.min_price <= PRICE_MAX, "the least price is above what anybody may pay")
+    # Whoever signed twice must still have its bond here when the evidence comes.
+    _require(voters.unbonding_epochs > voters.evidence_epochs, "bonds leave before evidence expires")
+    largest = chain.transaction_bytes_max
+    fits = (
+        chain.block_transactions_max > 0
+        and chain.block_bytes_max - lane_bytes(params) >= largest
+        and ordinary_units(params) >= largest * fees.byte
+    )
+    _require(fits, "a block is too small for its largest transaction")
 
 
 def _ascending(addresses: list[bytes]) -> bool:

@@ -20,7 +20,7 @@ from consensus.types.transaction import Candidate
 from vm import fees, funds
 from vm.fees import Price, Room
 from vm.funds import ACCOUNTS, Account
-from vm.operation import Cost, Operation
+from vm.operation import Operation
 from vm.registry import OPERATION_OF
 from vm.state import Call, State
 
@@ -110,12 +110,26 @@ def units_max(candidate: Candidate[Any], params: Params) -> int:
 def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receipt, int]:
     """Execute a transaction; returns its receipt and the proposer's tip, which the caller accrues.
 
-    Raises `Rejected` when it may not stand in this block, before anything has changed, and `Broken`
-    with everything undone.
+    Raises `Rejected` when it may not stand in this block and `Broken` when a bug of ours is met; either
+    leaves state and room as they were.
     """
     operation = OPERATION_OF[type(candidate.transaction.body.payload)]
-    if operation.proves_itself:
-        return _include_evidence(state, room, candidate, operation), 0
+    state.begin()
+    try:
+        if operation.proves_itself:
+            return _include_evidence(state, room, candidate, operation), 0
+        return _include_paid(state, room, candidate, operation)
+    except Rejected:
+        state.undo()
+        raise
+    except BUGS as error:
+        state.undo()
+        raise Broken(candidate) from error
+
+
+def _include_paid(
+    state: State, room: Room, candidate: Candidate[Any], operation: Operation
+) -> tuple[Receipt, int]:
     body = candidate.transaction.body
     sender, block = body.sender, state.block
     before = state.get(ACCOUNTS, sender) or funds.NEW_ACCOUNT
@@ -142,8 +156,9 @@ def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receip
         raise Rejected(BLOCK_FULL, units=most, size=size)
 
     # The reserve is out of reach of the operation; what is not charged returns below.
-    state.put(ACCOUNTS, sender, Account(before.nonce + 1, before.balance - reserve))
-    code, facts = _run(state, call, candidate, operation, cost, before)
+    reserved = Account(before.nonce + 1, before.balance - reserve)
+    code, facts = _run(state, call, body.payload, operation, reserved)
+    assert state.entries_created <= cost.entries_max, f"{operation.name} declares too few entries"
     units += state.entries_created * fee_params.new_entry
     price = Price(base, 0) if in_lane else fees.ordinary_price(base, body)
     fee = units * (price.base + price.tip)
@@ -161,6 +176,20 @@ def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receip
     return Receipt(code, units, fee, facts, tuple(state.events)), units * price.tip
 
 
+def _run(
+    state: State, call: Call, payload: Any, operation: Operation, reserved: Account
+) -> tuple[int, tuple[int | bytes, ...]]:
+    """Run the operation; returns code and facts. A refusal leaves nonce and reserve, nothing else."""
+    state.put(ACCOUNTS, call.sender, reserved)
+    try:
+        operation.apply(state, call, payload)
+    except Rejected as refusal:
+        state.undo()
+        state.put(ACCOUNTS, call.sender, reserved)
+        return refusal.reason.code, refusal.values()
+    return OK, ()
+
+
 def _check_order(body: Any, nonce: int, height: int, ttl: int) -> None:
     if body.nonce != nonce:
         raise Rejected(WRONG_NONCE, sender=body.sender, nonce=body.nonce, expected=nonce)
@@ -168,29 +197,6 @@ def _check_order(body: Any, nonce: int, height: int, ttl: int) -> None:
         raise Rejected(EXPIRED, valid_until=body.valid_until, height=height)
     if body.valid_until > height + ttl:
         raise Rejected(LIFETIME_TOO_LONG, valid_until=body.valid_until, latest=height + ttl)
-
-
-def _run(
-    state: State,
-    call: Call,
-    candidate: Candidate[Any],
-    operation: Operation,
-    cost: Cost,
-    before: Account,
-) -> tuple[int, tuple[int | bytes, ...]]:
-    """Run the operation; returns code and facts. A refusal leaves the overlay as it was."""
-    state.begin()
-    try:
-        operation.apply(state, call, candidate.transaction.body.payload)
-        assert state.entries_created <= cost.entries_max, f"{operation.name} declares too few entries"
-    except Rejected as refusal:
-        state.undo()
-        return refusal.reason.code, refusal.values()
-    except BUGS as error:
-        state.undo()
-        state.put(ACCOUNTS, call.sender, before)
-        raise Broken(candidate) from error
-    return OK, ()
 
 
 def _include_evidence(state: State, room: Room, candidate: Candidate[Any], operation: Operation) -> Receipt:
@@ -201,14 +207,6 @@ def _include_evidence(state: State, room: Room, candidate: Candidate[Any], opera
     if room.transactions_left < 1 or size > room.bytes_left:
         raise Rejected(BLOCK_FULL, units=0, size=size)
     body = candidate.transaction.body
-    state.begin()
-    try:
-        operation.apply(state, Call(body.sender, candidate.txid, candidate.wtxid), body.payload)
-    except Rejected:
-        state.undo()
-        raise
-    except BUGS as error:
-        state.undo()
-        raise Broken(candidate) from error
+    operation.apply(state, Call(body.sender, candidate.txid, candidate.wtxid), body.payload)
     room.charge_evidence(size)
     return Receipt(OK, 0, 0, (), tuple(state.events))

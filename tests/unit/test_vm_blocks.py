@@ -18,7 +18,7 @@ from tests.world import World
 from vm import inclusion, validity
 from vm.account import Transfer
 from vm.inclusion import Broken
-from vm.operation import Operation
+from vm.operation import Cost, Operation
 from vm.registry import OPERATION_OF, decode_candidate
 from vm.rules import VERSION_UNSUPPORTED
 from vm.transition import TRANSACTION_REFUSED, BlockInvalid, apply_block, apply_in_slices
@@ -224,3 +224,30 @@ def test_no_block_is_executed_under_a_version_that_this_release_lacks() -> None:
         world.block()
     assert fault.value.reason is VERSION_UNSUPPORTED
     assert fault.value.facts == {"height": 4, "version": 2}
+
+
+def test_a_bug_in_the_question_whether_something_is_due_is_named_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_due(state: Any, call: Any, payload: Transfer) -> bool:
+        raise KeyError(payload.amount)
+
+    changed: Operation = OPERATION_OF[Transfer]._replace(is_due=is_due)
+    monkeypatch.setitem(OPERATION_OF, Transfer, changed)
+    world.submit("alice", Transfer(world["bob"].address, 1))
+    block, outcome = world.build(world.pending)
+    assert isinstance(outcome.skipped[0].cause, Broken)
+    empty, _ = world.build([])
+    assert block == empty, "nothing of it remains"
+
+
+def test_an_operation_that_declares_too_few_entries_is_a_bug(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = OPERATION_OF[Transfer]._replace(cost=lambda payload, fees: Cost(1, 0))
+    monkeypatch.setitem(OPERATION_OF, Transfer, changed)
+    world.submit("alice", Transfer(world["dora"].address, 1))
+    world.submit("alice", Transfer(world["bob"].address, 1), nonce=0)
+    _, outcome = world.build(world.pending)
+    assert isinstance(outcome.skipped[0].cause, Broken)
+    assert len(outcome.included) == 1

@@ -101,3 +101,39 @@ def test_a_record_that_cannot_found_a_network_is_refused(change: Callable[[Genes
     with pytest.raises(Fault) as refusal:
         genesis_writes(change(genesis))
     assert refusal.value.reason is GENESIS_REFUSED
+
+
+def test_published_parameters_are_sound() -> None:
+    genesis = World().genesis
+    for params in (DEV, TEST, MAIN):
+        poor = msgspec.structs.replace(params.validators, min_bond=1)
+        check_genesis(
+            msgspec.structs.replace(genesis, params=msgspec.structs.replace(params, validators=poor))
+        )
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("chain", "epoch_blocks", 0),
+        ("chain", "max_due_per_block", 0),
+        ("chain", "block_bytes_max", 64 * 1024),
+        ("chain", "block_units_max", 80_000),
+        ("fees", "min_price", 0),
+        ("fees", "min_price", 10**9 + 1),
+        ("validators", "halving_blocks", 0),
+        ("validators", "min_bond", 0),
+        ("validators", "unbonding_epochs", 2),
+        ("validators", "min_signed_percent", 101),
+        ("resource", "s_ref", 0),
+        ("resource", "fade_shift", 17),
+        ("resource", "evidence_price", 0),
+    ],
+)
+def test_parameters_that_would_stop_a_network_are_refused(part: str, name: str, value: int) -> None:
+    genesis = World().genesis
+    changed = msgspec.structs.replace(getattr(DEV, part), **{name: value})
+    params = msgspec.structs.replace(DEV, **{part: changed})
+    with pytest.raises(Fault) as refusal:
+        check_genesis(msgspec.structs.replace(genesis, params=params))
+    assert refusal.value.reason is GENESIS_REFUSED
