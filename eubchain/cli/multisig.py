@@ -230,8 +230,6 @@ def send(file: File, no_wait: NoWait = False) -> None:
             SESSION.confirm("Send?")
             outbox = SESSION.outbox()
             await trio.to_thread.run_sync(record_signed, outbox, network, draft.body, signed)
-            await paying.deliver_and_tell(
-                node, network, signed, no_wait, f"eubchain tx get {signed.txid.hex()}"
-            )
+            await paying.deliver_and_tell(node, signed, no_wait, f"eubchain tx get {signed.txid.hex()}")
 
     SESSION.run(deliver)

@@ -25,7 +25,7 @@ from eubchain.client.connection import Connection, RemoteRefusal
 if TYPE_CHECKING:
     from eubchain.client.network import Network
     from eubchain.client.payments import Earlier
-    from eubchain.client.sending import Final, Prepared, Progress
+    from eubchain.client.sending import Final, Prepared, Progress, Signed
     from eubchain.wallet.accounts import KeyAccount
 
 From = Annotated[
@@ -192,7 +192,7 @@ async def _start_anew(
         if not SESSION.ask(another):
             raise Fault(NOT_CONFIRMED)
         return True
-    await deliver_and_tell(node, network, earlier.signed, terms.no_wait, order.follow(txid, network))
+    await deliver_and_tell(node, earlier.signed, terms.no_wait, order.follow(txid, network))
     return False
 
 
@@ -205,34 +205,47 @@ async def _sign_and_deliver(
     order: Order,
 ) -> None:
     from eubchain.client.network import Pins
-    from eubchain.client.payments import sign_recorded
+    from eubchain.client.payments import sign_and_submit
 
     wallet, outbox = SESSION.wallet(), SESSION.outbox()
     password = SESSION.passwords().get(f"Password of {account.name}: ")
     # scrypt takes half a second by design.
     signer = await trio.to_thread.run_sync(wallet.signer, account.name, password)
     Pins(SESSION.home / "wallet").remember(node.url, prepared.network)
-    signed = await sign_recorded(node, prepared, outbox, signer, acknowledged)
-    follow = order.follow(signed.txid.hex(), prepared.network)
-    await deliver_and_tell(node, prepared.network, signed, terms.no_wait, follow)
+    signed = await sign_and_submit(
+        node, prepared, outbox, signer, acknowledged=acknowledged, announce=announce
+    )
+    await follow_up(node, signed, terms.no_wait, order.follow(signed.txid.hex(), prepared.network))
 
 
-async def deliver_and_tell(
-    node: Connection, network: Network, signed: Any, no_wait: bool, follow: str
-) -> None:
-    """Send what is recorded, print its txid, wait, print how it ended, note that it was told."""
-    from eubchain.client.payments import conclude, deliver
-    from eubchain.client.sending import submit
+def announce(signed: Signed) -> None:
+    """Print the txid, before it is sent: whoever is interrupted now must know what to look for.
+
+    Also under --json, where stderr is no part of the answer.
+    """
+    print(f"txid {signed.txid.hex()}", file=sys.stderr, flush=True)
+
+
+async def deliver_and_tell(node: Connection, signed: Signed, no_wait: bool, follow: str) -> None:
+    """Send what is recorded already, then as `follow_up`."""
+    from eubchain.client.payments import hand_over
+
+    announce(signed)
+    await hand_over(node, signed)
+    await follow_up(node, signed, no_wait, follow)
+
+
+async def follow_up(node: Connection, signed: Signed, no_wait: bool, follow: str) -> None:
+    """Wait for what was sent, print how it ended, note that it was told."""
+    from eubchain.client.payments import conclude, see_through
 
     txid, outbox = signed.txid.hex(), SESSION.outbox()
-    # Also under --json, on stderr: whoever is interrupted now must know what to look for.
-    print(f"txid {txid}", file=sys.stderr, flush=True)
     if no_wait:
-        await submit(node, signed)
-        SESSION.result({"txid": txid, "outcome": "sent", "valid_until": signed.valid_until}, f"sent {txid}")
+        facts = {"txid": txid, "outcome": "sent", "valid_until": signed.valid_until}
+        SESSION.result(facts, f"sent {txid}")
         SESSION.follow(f"eubchain tx wait {txid}")
         return
-    final = await deliver(node, signed, outbox, show_progress)
+    final = await see_through(node, signed, outbox, show_progress)
     tell_final(final, follow)
     conclude(outbox, final)
     if final.error is not None:

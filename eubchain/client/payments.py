@@ -11,7 +11,8 @@ Errors: 3110 already_signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -37,7 +38,11 @@ from eubchain.client.sending import (
     submit,
 )
 from eubchain.wallet import outbox as outboxes
-from eubchain.wallet.outbox import Outbox, find_repeat, intent_digest, signed_entry
+from eubchain.wallet.outbox import OUTBOX_BUSY, Outbox, find_repeat, intent_digest, signed_entry
+
+HOLD_ATTEMPTS = 50
+HOLD_PAUSE_S = 0.2
+"""How often, and how far apart, a lock that another command holds is tried again."""
 
 ALREADY_SIGNED = Reason(
     3110,
@@ -119,6 +124,28 @@ async def _where(node: Connection, network: Network, entry: outboxes.Signed, hei
     return None if page["transactions"] else Earlier(entry, Stands.UNKNOWN, None)
 
 
+async def sign_and_submit(
+    node: Connection,
+    prepared: Prepared,
+    outbox: Outbox,
+    signer: Signer,
+    *,
+    acknowledged: bytes | None = None,
+    announce: Callable[[Signed], None] = lambda _: None,
+) -> Signed:
+    """Sign, put it on disk, `announce` it, send it: all under the outbox's lock.
+
+    So another command of this wallet takes the next number, not the same. Raises `Fault` 3110 when the
+    same was signed meanwhile and is not the `acknowledged` txid, 3041 when the lock stays taken, and as
+    `submit` does.
+    """
+    async with _held(outbox):
+        signed = await _sign_recorded(node, prepared, outbox, signer, acknowledged)
+        announce(signed)
+        await hand_over(node, signed)
+    return signed
+
+
 async def sign_recorded(
     node: Connection,
     prepared: Prepared,
@@ -126,20 +153,37 @@ async def sign_recorded(
     signer: Signer,
     acknowledged: bytes | None = None,
 ) -> Signed:
-    """Sign and put it on disk, under the outbox's lock; only then may it be sent.
+    """The first half of `sign_and_submit`: sign and put it on disk, for `deliver` to send later."""
+    async with _held(outbox):
+        return await _sign_recorded(node, prepared, outbox, signer, acknowledged)
 
-    Raises `Fault` 3110 when the same was signed meanwhile and is not the `acknowledged` txid, 3041 when
-    another command signs right now.
-    """
-    with outbox.held():
-        prepared = await renumber(node, prepared)
-        body = prepared.body
-        intent = intent_of(prepared.network, body.sender, body.payload)
-        repeat = find_repeat(outbox.entries(), intent, prepared.height)
-        if repeat is not None and repeat.signed.txid != (acknowledged or b"").hex():
-            raise Earlier(repeat.signed, Stands.WAITING, None).refusal()
-        signed = sign(prepared, signer)
-        _record(outbox, body, signed, intent)
+
+@asynccontextmanager
+async def _held(outbox: Outbox) -> AsyncIterator[None]:
+    """The outbox's lock; others hold it for moments, so it is waited for."""
+    with ExitStack() as stack:
+        for attempt in range(HOLD_ATTEMPTS):
+            try:
+                stack.enter_context(outbox.held())
+                break
+            except Fault as fault:
+                if fault.reason is not OUTBOX_BUSY or attempt == HOLD_ATTEMPTS - 1:
+                    raise
+                await trio.sleep(HOLD_PAUSE_S)
+        yield
+
+
+async def _sign_recorded(
+    node: Connection, prepared: Prepared, outbox: Outbox, signer: Signer, acknowledged: bytes | None
+) -> Signed:
+    prepared = await renumber(node, prepared)
+    body = prepared.body
+    intent = intent_of(prepared.network, body.sender, body.payload)
+    repeat = find_repeat(outbox.entries(), intent, prepared.height)
+    if repeat is not None and repeat.signed.txid != (acknowledged or b"").hex():
+        raise Earlier(repeat.signed, Stands.WAITING, None).refusal()
+    signed = sign(prepared, signer)
+    _record(outbox, body, signed, intent)
     return signed
 
 
@@ -165,29 +209,43 @@ def _record(outbox: Outbox, body: Body[Any], signed: Signed, intent: bytes) -> N
     )
 
 
+async def hand_over(node: Connection, signed: Signed) -> None:
+    """Send what is recorded; one that is there already is no failure. Raises as `submit` does."""
+    try:
+        await submit(node, signed)
+    except RemoteRefusal:
+        # Refused because it is there already, or for a reason that may pass; only the chain knows.
+        if await look_up(node, signed.txid) is None:
+            raise
+
+
+async def see_through(
+    node: Connection,
+    signed: Signed,
+    outbox: Outbox,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Final:
+    """Wait for what was sent. The caller tells the person, then calls `conclude`.
+
+    Raises as `await_final` does; an expiry, after which nothing can happen any more, is noted here.
+    """
+    try:
+        return await await_final(node, signed.txid, signed.valid_until, progress)
+    except Fault as fault:
+        if fault.reason is EXPIRED_NOT_INCLUDED:
+            outbox.settle(signed.txid, "expired")
+        raise
+
+
 async def deliver(
     node: Connection,
     signed: Signed,
     outbox: Outbox,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Final:
-    """Send what is recorded and wait for it. The caller tells the person, then calls `conclude`.
-
-    Raises as `submit` and `await_final` do; an expiry and a refusal for good are noted here.
-    """
-    try:
-        await submit(node, signed)
-    except RemoteRefusal:
-        # Refused because it is there already, or for a reason that may pass; only the chain knows.
-        view = await look_up(node, signed.txid)
-        if view is None:
-            raise
-    try:
-        return await await_final(node, signed.txid, signed.valid_until, progress)
-    except Fault as fault:
-        if fault.reason is EXPIRED_NOT_INCLUDED:
-            await trio.to_thread.run_sync(outbox.settle, signed.txid, "expired")
-        raise
+    """`hand_over`, then `see_through`."""
+    await hand_over(node, signed)
+    return await see_through(node, signed, outbox, progress)
 
 
 def conclude(outbox: Outbox, final: Final) -> None:

@@ -19,7 +19,14 @@ from eubchain.client import sending
 from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.multisig import add_signature, combine, finish, new_draft, read_draft, write_draft
 from eubchain.client.network import Network, Pins, learn_network
-from eubchain.client.payments import Stands, conclude, deliver, find_earlier, sign_recorded
+from eubchain.client.payments import (
+    Stands,
+    conclude,
+    deliver,
+    find_earlier,
+    sign_and_submit,
+    sign_recorded,
+)
 from eubchain.client.sending import (
     await_final,
     key_authority,
@@ -284,6 +291,32 @@ async def test_it_is_on_disk_before_it_is_sent(desk: Desk) -> None:
     signed = await desk.signed()
     assert "tx_submit" not in desk.node.calls
     assert desk.outbox.entries()[0].signed.raw == signed.raw.hex()
+
+
+async def test_payments_started_together_take_numbers_one_after_the_other(
+    desk: Desk, autojump_clock: Any
+) -> None:
+    """A script that pays three people at once: nobody gets another one's number."""
+    authority, signer = key_authority(desk.alice.secret.public), signer_of(desk.node, "alice")
+    announced: list[bytes] = []
+
+    async def pay(recipient: bytes) -> None:
+        payload = Transfer(recipient, 1)
+        prepared = await prepare(desk.connection, desk.network, authority, payload)
+        await sign_and_submit(
+            desk.connection,
+            prepared,
+            desk.outbox,
+            signer,
+            announce=lambda signed: announced.append(signed.txid),
+        )
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2, 3):
+            nursery.start_soon(pay, bytes([number]) * 20)
+    desk.node.make_block()
+    assert sorted(entry.signed.nonce for entry in desk.outbox.entries()) == [0, 1, 2]
+    assert all(desk.node.world.receipts[txid].code == 0 for txid in announced)
 
 
 # ------------------------------------------------------------------ multisig
