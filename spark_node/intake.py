@@ -147,7 +147,8 @@ async def _fetch_patiently(
             if fault.reason.name not in _MAY_PASS or workplace.heights.height >= patience_height:
                 raise
             await workplace.tell(note, f"waits for input {number}: {fault}")
-            await trio.sleep(RETRY_S)
+            with trio.move_on_after(RETRY_S):
+                await workplace.heights.until(patience_height)
 
 
 async def _fetch(

@@ -16,11 +16,11 @@ from typing import Any
 import trio
 from wasmtime import wat2wasm
 
+from consensus.types.address import key_address
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Rejected
 from consensus.types.hashing import Tag, tagged_hash
 from consensus.types.keys import SecretKey
-from consensus.types.address import key_address
 from consensus.types.wording import word_fault
 from spark_node.agent import Agent, Means
 from spark_node.chain import (
@@ -50,6 +50,7 @@ from spark_node.storage.places import open_store
 from spark_node.storage.sealing import open_directory, seal_directory
 from tests.market import REQUESTER, Market
 from vm import funds
+from vm.spark import OPERATIONS as SPARK_OPERATIONS
 from vm.spark import SPARKS, Hardware
 from vm.stake import stake
 from vm.task.access import last_height, offers_end, seats_of_task
@@ -81,7 +82,7 @@ HELLO = """(module
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
         (drop (call $open (i32.const 4) (i32.const 0) (i32.const 2048) (i32.const 6) (i32.const 1)
             (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 12)))
-        (i32.store (i32.const 0) (i32.const 1030)) (i32.store (i32.const 4) (i32.const 5))
+        (i32.store (i32.const 0) (i32.const 1041)) (i32.store (i32.const 4) (i32.const 5))
         (drop (call $write (i32.load (i32.const 12)) (i32.const 0) (i32.const 1) (i32.const 8)))
         (call $exit (i32.const STATUS))))"""
 
@@ -242,6 +243,7 @@ class SparkWorld:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.market = Market()
+        self.market.operations |= {operation.payload: operation for operation in SPARK_OPERATIONS}
         self.chain = MarketChain(self.market)
         self.market.fund(ADDRESS, 10**11)
         self.market.register(
@@ -342,7 +344,7 @@ class SparkWorld:
         }
         return self.chain.send(REQUESTER, post_of(**(fields | changes)))
 
-    async def grant(self, task: bytes, code: bytes, **changes: Any) -> Job:
+    async def grant(self, task: bytes, code: bytes, *, send: bool = True, **changes: Any) -> Job:
         """Seal and upload the module as input, and grant the job."""
         identity = new_identity()
         source = self.root / "inputs" / task.hex()
@@ -362,7 +364,8 @@ class SparkWorld:
             "salt": SALT,
         }
         job = Job(**(fields | changes))
-        self.send_grant(task, job)
+        if send:
+            self.send_grant(task, job)
         return job
 
     def send_grant(self, task: bytes, job: Job, digest: bytes | None = None) -> None:
