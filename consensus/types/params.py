@@ -15,35 +15,50 @@ class ChainParams(Record, frozen=True):
     """Blocks and time."""
 
     block_interval_ms: Uint
+    """The least time between a block and its parent."""
     precision_ms: Uint
     """How far two honest clocks may differ (PBTS)."""
     msg_delay_ms: Uint
     """How long a proposal's header may travel in round 0 (PBTS)."""
     epoch_blocks: Uint
+    """L: blocks of an epoch."""
     block_bytes_max: Uint
+    """Of a block's transactions together."""
     block_transactions_max: Uint
+    """Transactions of a block."""
     block_units_max: Uint
+    """Units of a block; a quarter of them is the lane's."""
     transaction_bytes_max: Uint
+    """Of one transaction."""
     max_ttl_blocks: Uint
     """How far ahead `valid_until` may lie."""
     draw_delay_blocks: Uint
     """A draw asked for in block h uses beacon(h + this): no proposer picks its own judge."""
     max_due_per_block: Uint
+    """Work of the due queue in a block: entries and the records they touch."""
 
 
 class FeeParams(Record, frozen=True):
     """Units charged, in units; prices in grains per unit."""
 
     min_price: Uint
+    """The least base price, and the price of the lane."""
     byte: Uint
+    """Each byte of the transaction."""
     transfer: Uint
+    """A transfer, and the first part of a multi_transfer."""
     output: Uint
     """Each recipient of a multi_transfer."""
     other: Uint
+    """A transaction of stake, validators or sparks."""
     task: Uint
+    """A transaction of the task market."""
     proof: Uint
+    """A proof of resource."""
     share: Uint
+    """Each share of a proof."""
     new_entry: Uint
+    """Each entry that a transaction brings into state."""
     signature: Uint
     """Each signature of a multisig beyond the first."""
 
@@ -52,13 +67,19 @@ class ValidatorParams(Record, frozen=True):
     """Validators, stake and rewards."""
 
     max_validators: Uint
+    """The size of a set; four times as many may register."""
     min_bond: Uint
+    """The least bond of a validator, grains."""
     evidence_epochs: Uint
+    """How long evidence of double signing counts."""
     unbonding_epochs: Uint
+    """How long a bond is on its way back; longer than evidence counts."""
     min_signed_percent: Uint
+    """A validator that signs less of an epoch's commits is jailed."""
     reward: Uint
     """R₀, grains minted per block before the first halving."""
     halving_blocks: Uint
+    """Blocks after which the reward halves."""
 
 
 class ResourceParams(Record, frozen=True):
@@ -67,12 +88,19 @@ class ResourceParams(Record, frozen=True):
     window_wait_blocks: Uint
     """M: the mean wait between two windows."""
     window_blocks: Uint
+    """W: blocks to compute in."""
     grace_blocks: Uint
+    """G: blocks more in which a proof may be included."""
     verify_blocks: Uint
+    """V: blocks for verifying before verdicts enter state."""
     difficulty_min: Uint
+    """The least D, tiles per share."""
     difficulty_start_max: Uint
+    """The largest D that a spark may begin with."""
     verify_budget: Uint
+    """Shares that a window's proofs may hold before verification samples."""
     max_sparks: Uint
+    """Places in the register of sparks."""
     s_ref: Uint
     """S_ref in 2⁻¹⁶ tiles per window: the proved compute at which half of power is compute."""
     fade_shift: Uint
@@ -80,7 +108,9 @@ class ResourceParams(Record, frozen=True):
     evidence_price: Uint
     """v_price, grains per epoch: the least income that evidence is measured against."""
     gas_floor: Uint
+    """The least gas deposit of a seat, grains."""
     spark_bond: Uint
+    """The least bond of a spark, grains."""
 
 
 class WindowBounds(Record, frozen=True):
@@ -96,18 +126,31 @@ class MarketParams(Record, frozen=True):
     task_deposit: Uint
     """Grains per seat, held while the task's records are in state."""
     offer_deposit: Uint
+    """The least deposit of an offer, grains."""
     task_retain_blocks: Uint
+    """How long the records of a final task stay."""
     offer: WindowBounds
+    """Bounds of the offer window."""
     grant: WindowBounds
+    """Bounds of the grant window."""
     start: WindowBounds
+    """Bounds of the start window."""
     run: WindowBounds
+    """Bounds of the run window."""
     review: WindowBounds
+    """Bounds of the review window."""
     not_before_most: Uint
+    """How far ahead a reservation may lie, blocks."""
     seats_max: Uint
+    """Seats of a task."""
     judges_first: Uint
+    """Judges of a first audit."""
     judges_panel: Uint
+    """Judges more when the first disagrees."""
     judges_appeal: Uint
+    """Judges of an appeal."""
     audit_seed: Uint
+    """Grains in the audit pool at genesis; part of what is issued."""
 
 
 class Params(Record, frozen=True):
