@@ -1,0 +1,97 @@
+"""What others do wrong on the network, as reasons; whoever does it loses standing or the connection.
+
+Here: the reasons of frames, links and requests, and the penalties that go with them.
+Not here: keeping scores (peers.py), frames (frames.py).
+Errors: 2400–2415.
+"""
+
+from __future__ import annotations
+
+from consensus.types.errors import Fault, Reason
+
+_PEER = "The peer is faulty or hostile: its connection is closed and its score lowered."
+
+FRAME_TOO_LARGE = Reason(
+    2400, "frame_too_large", "kind:count size:bytes limit:bytes",
+    "A frame of kind {kind} announces {size} bytes; {limit} are the most.", _PEER,
+)  # fmt: skip
+FRAME_OUT_OF_PLACE = Reason(
+    2401, "frame_out_of_place", "kind:count stream:text",
+    "A frame of kind {kind} does not belong on the stream {stream}.", _PEER,
+)  # fmt: skip
+MESSAGE_MALFORMED = Reason(
+    2402, "message_malformed", "kind:count why:text",
+    "A message of kind {kind} cannot be read: {why}", _PEER,
+)  # fmt: skip
+HELLO_MISSING = Reason(
+    2403, "hello_missing", "kind:count",
+    "A stream begins with a frame of kind {kind} instead of a greeting.", _PEER,
+)  # fmt: skip
+OTHER_CHAIN = Reason(
+    2404, "other_chain", "theirs:text ours:text",
+    "The peer is of the network {theirs}; this node is of {ours}.",
+    "Remove the address from `bootstrap`, or use that network's genesis file.",
+)  # fmt: skip
+OTHER_PROTOCOL = Reason(
+    2405, "other_protocol", "theirs:count ours:count",
+    "The peer speaks version {theirs} of the network protocol; this node speaks {ours}.",
+    "Update the older of the two programs.",
+)  # fmt: skip
+PEER_SILENT = Reason(
+    2406, "peer_silent", "seconds:seconds",
+    "The peer has sent nothing for {seconds} s.",
+    "The node dials it again by itself; look at that machine if it stays away.",
+)  # fmt: skip
+QUEUE_OVERFLOW = Reason(
+    2407, "queue_overflow", "frames:count size:bytes",
+    "{frames} frames of {size} bytes wait for a peer that does not read.",
+    "The node dials it again by itself; look at the network between the two.",
+)  # fmt: skip
+TOO_MANY_STREAMS = Reason(
+    2408, "too_many_streams", "streams:count",
+    "The peer has opened {streams} streams at a time.", _PEER,
+)  # fmt: skip
+TOO_MUCH_UNREAD = Reason(
+    2409, "too_much_unread", "size:bytes",
+    "The peer has sent {size} bytes that nobody asked for.", _PEER,
+)  # fmt: skip
+PEER_GONE = Reason(
+    2410, "peer_gone", "peer:text",
+    "There is no connection to {peer}.",
+    "Nothing to do: another peer is asked.",
+)  # fmt: skip
+REQUEST_UNANSWERED = Reason(
+    2411, "request_unanswered", "peer:text kind:count why:text",
+    "{peer} did not answer a request of kind {kind}: {why}.",
+    "Nothing to do: another peer is asked.",
+)  # fmt: skip
+ADDRESS_TAKEN = Reason(
+    2412, "address_taken", "address:text why:text",
+    "The node cannot listen for peers at {address}: {why}.",
+    "Stop the other program, or change [p2p] listen.",
+)  # fmt: skip
+PEER_ADDRESS_MALFORMED = Reason(
+    2413, "peer_address_malformed", "address:text why:text",
+    "{address} is not a peer's address: {why}.",
+    "Write it as /ip4/192.0.2.1/tcp/26656/p2p/ID or /dns4/NAME/tcp/26656/p2p/ID.",
+)  # fmt: skip
+NODE_KEY_DAMAGED = Reason(
+    2414, "node_key_damaged", "path:text why:text",
+    "{path} is not a node key: {why}.",
+    "Restore it, or delete it: the node then makes a new one and is a stranger to its peers.",
+)  # fmt: skip
+NETWORK_KEEPS_FAILING = Reason(
+    2415, "network_keeps_failing", "deaths:count seconds:seconds last:text",
+    "The network part failed {deaths} times within {seconds} s, last with {last}.",
+    "Start the node again; if it goes on, report it with the log.",
+)  # fmt: skip
+
+
+class PeerFault(Fault):
+    """A peer broke the rules of the network: its connection ends. `penalty` is taken from its score."""
+
+    penalty = 50
+
+
+class PeerLost(Fault):
+    """A connection ends for which nobody is to blame: silence, a full queue, a closed socket."""

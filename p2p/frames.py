@@ -1,0 +1,183 @@
+"""Frames: how messages stand in a stream of bytes.
+
+Here: kinds and their caps, which stream carries which kind, writing one, reading them from pieces.
+Not here: what the bodies hold (messages.py), streams themselves (link.py).
+Keeps: a frame is `u32 big-endian length of the body | u8 kind | body`; a length is compared with the
+cap of its kind before any of the body is kept, so a peer makes this node hold at most one cap per stream.
+Errors: 2400 frame_too_large, 2401 frame_out_of_place.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+from p2p.faults import FRAME_OUT_OF_PLACE, FRAME_TOO_LARGE, PeerFault
+
+HEADER_BYTES = 5
+COALESCED_BYTES_MAX = 60 * 1024
+"""What one write carries at most: it still fits one frame of the stream multiplexer."""
+PART_BYTES_MAX = 56 * 1024
+"""Of a block or an answer in one frame, so that frame and envelope stay within 64 KiB."""
+ANSWER_BYTES_MAX = 12 * 2**20
+"""All parts of one answer together: the largest block and its envelope."""
+
+
+class Kind(IntEnum):
+    """What a frame holds."""
+
+    HELLO = 1
+    STATUS = 2
+    PROPOSAL = 3
+    BLOCK_PART = 4
+    VOTE = 5
+    CERTIFICATE = 6
+    EVIDENCE = 7
+
+    TRANSACTIONS = 16
+    ANNOUNCE = 17
+    WANT = 18
+
+    GET_BLOCKS = 32
+    GET_PROPOSED = 33
+    GET_TRANSACTIONS = 34
+    GET_SNAPSHOT = 35
+    GET_CHUNK = 36
+    GET_PEERS = 37
+    ANSWER_PART = 48
+    ANSWER_END = 49
+    NOTHING = 50
+    """The answer of one who does not have it."""
+
+
+class Channel(Enum):
+    """The streams between two nodes; the value is part of the protocol's name."""
+
+    AGREEMENT = "cons"
+    POOL = "pool"
+    REQUEST = "req"
+    """From the asking side."""
+    ANSWER = "answer"
+    """The other direction of a request's stream; no protocol of its own."""
+
+
+KIB = 1024
+BODY_BYTES_MAX: dict[Kind, int] = {
+    Kind.HELLO: KIB,
+    Kind.STATUS: KIB,
+    Kind.PROPOSAL: 2 * KIB,
+    Kind.BLOCK_PART: 64 * KIB,
+    Kind.VOTE: 512,
+    Kind.CERTIFICATE: 64 * KIB,
+    Kind.EVIDENCE: 4 * KIB,
+    Kind.TRANSACTIONS: 80 * KIB,
+    Kind.ANNOUNCE: 64 * KIB,
+    Kind.WANT: 64 * KIB,
+    Kind.GET_BLOCKS: KIB,
+    Kind.GET_PROPOSED: KIB,
+    Kind.GET_TRANSACTIONS: 8 * KIB,
+    Kind.GET_SNAPSHOT: KIB,
+    Kind.GET_CHUNK: KIB,
+    Kind.GET_PEERS: KIB,
+    Kind.ANSWER_PART: 64 * KIB,
+    Kind.ANSWER_END: 64 * KIB,
+    Kind.NOTHING: 0,
+}
+"""Bytes of a body, by kind. A bundle's cap has room for one transaction of the largest size."""
+
+CHANNEL_KINDS: dict[Channel, frozenset[Kind]] = {
+    Channel.AGREEMENT: frozenset(k for k in Kind if k < Kind.TRANSACTIONS),
+    Channel.POOL: frozenset((Kind.TRANSACTIONS, Kind.ANNOUNCE, Kind.WANT)),
+    Channel.REQUEST: frozenset(k for k in Kind if Kind.GET_BLOCKS <= k <= Kind.GET_PEERS),
+    Channel.ANSWER: frozenset((Kind.ANSWER_PART, Kind.ANSWER_END, Kind.NOTHING)),
+}
+_CHANNEL_OF: dict[Kind, Channel] = {k: c for c, kinds in CHANNEL_KINDS.items() for k in kinds}
+
+
+def channel_of(kind: Kind) -> Channel:
+    """The stream on which a kind travels."""
+    return _CHANNEL_OF[kind]
+
+
+def frame(kind: Kind, body: bytes) -> bytes:
+    """A frame; its body must respect the cap of its kind."""
+    assert len(body) <= BODY_BYTES_MAX[kind], f"{kind.name} of {len(body)} bytes"
+    return len(body).to_bytes(4, "big") + bytes((kind,)) + body
+
+
+class FrameReader:
+    """Takes a stream's bytes as they come, in any pieces, and gives back whole frames."""
+
+    __slots__ = ("_channel", "_held", "_kinds")
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._kinds = CHANNEL_KINDS[channel]
+        self._held = bytearray()
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[tuple[Kind, bytes]]:
+        """The frames that `data` completes, in order; raise `PeerFault` 2400, 2401."""
+        held = self._held
+        held += data
+        frames: list[tuple[Kind, bytes]] = []
+        start = 0
+        while len(held) - start >= HEADER_BYTES:
+            length = int.from_bytes(held[start : start + 4], "big")
+            kind = self._check(held[start + 4], length)
+            end = start + HEADER_BYTES + length
+            if len(held) < end:
+                break
+            frames.append((kind, bytes(held[start + HEADER_BYTES : end])))
+            start = end
+        if start:
+            del held[:start]
+        return frames
+
+    def _check(self, number: int, length: int) -> Kind:
+        if number not in self._kinds:
+            raise PeerFault(FRAME_OUT_OF_PLACE, kind=number, stream=self._channel.value)
+        kind = Kind(number)
+        if length > BODY_BYTES_MAX[kind]:
+            raise PeerFault(FRAME_TOO_LARGE, kind=number, size=length, limit=BODY_BYTES_MAX[kind])
+        return kind
+
+
+def answer_frames(body: bytes | None) -> list[bytes]:
+    """An answer as frames: parts and an end, or the frame that says there is nothing."""
+    if body is None:
+        return [frame(Kind.NOTHING, b"")]
+    assert len(body) <= ANSWER_BYTES_MAX, "whoever answers keeps within the limit"
+    pieces = [body[i : i + PART_BYTES_MAX] for i in range(0, len(body), PART_BYTES_MAX)] or [b""]
+    last = frame(Kind.ANSWER_END, pieces[-1])
+    return [frame(Kind.ANSWER_PART, piece) for piece in pieces[:-1]] + [last]
+
+
+class AnswerReader:
+    """Gathers one answer from its frames."""
+
+    def __init__(self) -> None:
+        self._frames = FrameReader(Channel.ANSWER)
+        self._body = bytearray()
+        self.is_complete = False
+        self.is_nothing = False
+
+    @property
+    def body(self) -> bytes:
+        """The whole answer, once complete."""
+        return bytes(self._body)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes; raise `PeerFault` 2400, 2401 when they are no answer or too much of one."""
+        for kind, piece in self._frames.feed(data):
+            if self.is_complete:
+                raise PeerFault(FRAME_OUT_OF_PLACE, kind=int(kind), stream=Channel.ANSWER.value)
+            self._body += piece
+            if len(self._body) > ANSWER_BYTES_MAX:
+                size = len(self._body)
+                raise PeerFault(FRAME_TOO_LARGE, kind=int(kind), size=size, limit=ANSWER_BYTES_MAX)
+            self.is_complete = kind is not Kind.ANSWER_PART
+            self.is_nothing = kind is Kind.NOTHING

@@ -1,0 +1,100 @@
+"""Where libp2p is held by its insides: the few internals that make it safe, all in this file.
+
+Here: a guard around every stream handler, closing a connection socket first, what a connection holds
+in memory, closing listeners. Written against libp2p 0.8.1; `check_internals` fails when they are gone.
+Not here: when any of it is done (service.py).
+Keeps: nothing that a peer sends ends more than its own connection; closing never waits for the peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import trio
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.stream_muxer.yamux.yamux import Yamux
+
+log = structlog.get_logger("p2p")
+
+LIBRARY_ERRORS = (Exception,)
+"""What a peer's bytes can make the library raise: there is no narrower set (decoding, multiplexing,
+negotiation and the socket each have their own, and some raise whatever Python does)."""
+ABORT_S_MAX = 2.0
+"""What closing may take once the socket is closed; then the connection is struck off the list."""
+
+
+def check_internals() -> None:
+    """Assert that the library still has the internals used here."""
+    assert hasattr(BasicHost, "_swarm_stream_handler"), "the handler that the guard wraps"
+    assert hasattr(Yamux, "close"), "the multiplexer"
+
+
+def guard_streams(host: Any, report: Callable[[Any, Exception], None]) -> None:
+    """Wrap the handler of all inbound streams: negotiation, identify, ping and our own.
+
+    Without it an exception in any of them ends the host and the nursery around it.
+    """
+    inner = host._swarm_stream_handler
+
+    async def guarded(stream: Any) -> None:
+        try:
+            await inner(stream)
+        except LIBRARY_ERRORS as error:
+            # Whatever a peer's bytes can raise in the library: its own stream is the only casualty.
+            report(stream, error)
+            await reset(stream)
+
+    host.get_network().set_stream_handler(guarded)
+
+
+async def reset(stream: NetStream | Any) -> None:
+    """Reset a stream, whatever state it is in; shielded, since half a write would wedge the connection."""
+    with trio.CancelScope(shield=True):
+        try:
+            await stream.reset()
+        except LIBRARY_ERRORS as error:
+            log.debug("a stream is past resetting", why=repr(error))
+
+
+def close_socket(connection: SwarmConn | Any) -> None:
+    """Close the TCP socket below a connection: every read and write on it ends at once."""
+    try:
+        inner = connection.muxed_conn.secured_conn.conn.read_writer.read_write_closer.stream.stream
+    except AttributeError:
+        return  # a connection that never finished its upgrade
+    inner.socket.close()
+
+
+async def close(connection: SwarmConn | Any) -> None:
+    """Finish closing a connection whose socket is closed, and strike it off the library's list."""
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(ABORT_S_MAX):
+            try:
+                await connection.close()
+            except LIBRARY_ERRORS as error:
+                log.debug("a connection closed badly", why=repr(error))
+        swarm = connection.swarm
+        if connection in swarm.get_connections(connection.muxed_conn.peer_id):
+            swarm.remove_conn(connection)
+
+
+def stream_count(connection: SwarmConn | Any) -> int:
+    """Open streams of a connection, both directions."""
+    return len(connection.muxed_conn.streams)
+
+
+def unread_bytes(connection: SwarmConn | Any) -> int:
+    """Bytes received and not read, in all streams."""
+    return sum(map(len, connection.muxed_conn.stream_buffers.values()))
+
+
+async def close_listeners(host: Any) -> None:
+    """Close the listening sockets; otherwise a rebuilt host would share the port with a dead one."""
+    network = host.get_network()
+    with trio.CancelScope(shield=True), trio.move_on_after(ABORT_S_MAX):
+        for listener in list(network.listeners.values()):
+            await listener.close()
