@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from consensus.types.errors import Fault
 from eubchain.client.task_file import order_of, read_task_file
 from eubchain.client.task_run.order import Order as TaskOrder
 from eubchain.client.task_run.order import check_order
@@ -31,14 +30,15 @@ from spark_node.runtimes.wasi import WasiRuntime
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-WORDS = EXAMPLES / "words"
+WORDS, TRACER = EXAMPLES / "words", EXAMPLES / "path-tracer"
 TASK_FILES = sorted(EXAMPLES.glob("*/task.toml"))
 MODULES = sorted(EXAMPLES.glob("*/*.wasm"))
 BUILDS = sorted(EXAMPLES.glob("*/build.sh"))
 MODULE_KIBIBYTES_MAX = 100
-DEADLINE_S = 60
+DEADLINE_S = 120
 """No run here takes longer; it only keeps a hanging test from hanging all."""
 FUEL = 10**11
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def task(example: str) -> TaskOrder:
@@ -230,3 +230,106 @@ async def test_the_check_of_words_takes_points_for_what_does_not_add_up(spark: S
     assert await score_result(WORDS / "check.wasm", ran.output) == 80
     table.write_text("nothing of the kind")
     assert await score_result(WORDS / "check.wasm", ran.output) == 0
+
+
+# --------------------------------------------------------------------------------------------- path-tracer
+
+
+def pixels_of(png: bytes) -> tuple[int, int, bytes]:
+    """Width, height and bytes of an image, by a reader that shares nothing with the writer."""
+    assert png.startswith(PNG_SIGNATURE)
+    chunks, place = {}, len(PNG_SIGNATURE)
+    while place < len(png):
+        size, kind = struct.unpack_from(">I4s", png, place)
+        body, sum_ = png[place + 8 : place + 8 + size], png[place + 8 + size : place + 12 + size]
+        assert int.from_bytes(sum_, "big") == zlib.crc32(kind + body)
+        chunks[kind], place = body, place + 12 + size
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, *kind = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert kind == [8, 2, 0, 0, 0]
+    data, rows, above = zlib.decompress(chunks[b"IDAT"]), [], bytes(3 * width)
+    assert len(data) == height * (3 * width + 1)
+    for start in range(0, len(data), 3 * width + 1):
+        above = unfiltered(data[start], data[start + 1 : start + 1 + 3 * width], above)
+        rows.append(above)
+    return width, height, b"".join(rows)
+
+
+def unfiltered(kind: int, row: bytes, above: bytes) -> bytes:
+    """A row of an image from its differences."""
+    made = bytearray()
+    for index, difference in enumerate(row):
+        left, up = (made[index - 3], above[index]) if index >= 3 else (0, above[index])
+        corner = above[index - 3] if index >= 3 else 0
+        nearest = min((left, up, corner), key=lambda value: abs(left + up - corner - value))
+        made.append((difference + (0, left, up, (left + up) // 2, nearest)[kind]) % 256)
+    return bytes(made)
+
+
+SCENES = {"marbles": "65c07dc92be3dc94", "pyramid": "d1fa2a3f763dcc62", "room": "d5ebc9b6a7dd36c7"}
+
+
+def test_every_scene_that_is_shipped_is_rendered_here() -> None:
+    assert sorted(path.stem for path in (TRACER / "scenes").iterdir()) == sorted(SCENES)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+async def test_a_scene_becomes_the_same_image_everywhere(spark: Spark, scene: str) -> None:
+    files = {f"{scene}.txt": (TRACER / "scenes" / f"{scene}.txt").read_bytes()}
+    ran = await spark.run("path-tracer", *("--size", "60x40", "--samples", "8"), files=files)
+
+    assert (ran.outcome.ending, ran.outcome.exit_status) == (Ending.EXIT, 0), ran.said
+    assert ran.digests == {f"{scene}.png": SCENES[scene]}
+    assert ran.progress[-1] == Progress(40, 40)
+    width, height, pixels = pixels_of((ran.output / f"{scene}.png").read_bytes())
+    assert (width, height) == (60, 40)
+    assert min(pixels) < 60
+    assert max(pixels) > 200
+
+
+async def test_an_image_of_one_colour_is_a_good_file_too(spark: Spark) -> None:
+    """The code of such an image is the shortest that there is."""
+    ran = await spark.run(
+        "path-tracer",
+        files={"sky.txt": b"image 33 9\nsamples 1\nsky 1 1 1  1 1 1\ncamera 0 0 1 0 0 0 20 0\n"},
+    )
+    width, height, pixels = pixels_of((ran.output / "sky.png").read_bytes())
+    assert (width, height, len(set(pixels))) == (33, 9, 1)
+
+
+async def test_several_scenes_are_one_task_with_one_count(spark: Spark) -> None:
+    camera = b"image 8 8\nsamples 1\ncamera 0 0 1 0 0 0 20 0\n"
+    ran = await spark.run("path-tracer", files={"b.txt": camera, "a.txt": camera})
+
+    assert list(ran.digests) == ["a.png", "b.png"]
+    assert ran.progress == [Progress(8, 16), Progress(16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"spere 0 0 0 1 red", "line 1: no line begins with 'spere'"),
+        (b"sphere 0 0 0 1 red", "line 1: there is no material 'red' above this line"),
+        (b"sphere 0 0 0 nan red", "line 1: the radius is a number from 0.001 to 1e+06, not 'nan'"),
+        (b"image 480", "line 1: the height is missing"),
+        (b"samples 1.5", "line 1: the number of samples is a whole number"),
+        (b"seed 7 8", "line 1: '8' is one word too many"),
+        (b"camera 0 5 0  0 0 0  40 0", "line 1: the camera looks straight up or down"),
+        (b"# nothing", "line 1: the scene has no camera"),
+        (b"x" * 600, "line 1: the line is too long"),
+    ],
+)
+async def test_a_scene_that_cannot_be_read_is_refused_with_its_line(
+    spark: Spark, line: bytes, complaint: str
+) -> None:
+    ran = await spark.run("path-tracer", files={"scene.txt": line + b"\n"})
+
+    assert ran.outcome.exit_status == 1
+    assert f"/input/scene.txt, {complaint}" in ran.said
+
+
+@pytest.mark.slow
+async def test_the_image_in_the_guide_is_what_the_task_file_gives(spark: Spark) -> None:
+    ran = await spark.run("path-tracer")
+
+    assert (ran.output / "marbles.png").read_bytes() == (ROOT / "docs/how-to/marbles.png").read_bytes()
