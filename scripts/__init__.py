@@ -1,0 +1,1 @@
+"""One-word scripts of this repository and the Python behind them."""

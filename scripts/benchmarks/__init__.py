@@ -1,0 +1,1 @@
+"""Benchmarks: each file has `run() -> rows` of name, value, unit, reference and ratio."""
