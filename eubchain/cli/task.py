@@ -157,14 +157,15 @@ def run(
 async def _run(order: Order, source: str | None, stars: int | None, again: bool, retry: bool) -> int:
     from dataclasses import replace
 
-    from vm.task.records import Blame
+    from vm.task.records import Ending
 
+    others_fault = (Ending.DECLINED, Ending.RELEASED, Ending.START_TIMEOUT, Ending.RUN_TIMEOUT)
     async with opened_requester(source) as requester:
         while True:
             requester, journal = await _post_or_find(requester, order, again)
             code, followed = await drive(requester, journal, stars)
             seat = followed.sight.seat if followed is not None and followed.sight is not None else None
-            if not retry or seat is None or seat.outcome is None or seat.outcome.blame != Blame.SPARK:
+            if not retry or seat is None or seat.outcome is None or seat.outcome.ending not in others_fault:
                 return code
             failed = requester.network.show(seat.spark)
             SESSION.note(f"posting once more, without {failed}")
@@ -274,21 +275,24 @@ async def unlock(requester: Requester) -> Requester:
 
 async def _post_or_find(requester: Requester, order: Order, again: bool) -> tuple[Requester, Journal]:
     """Show, ask, sign; or find the task that this very command began before."""
-    from eubchain.cli.task_screen import show_preview
-    from eubchain.client.task_run.posting import sign_post, wish_of_preview
+    from functools import partial
+
+    from eubchain.cli.task_screen import Screen, busy, show_preview
+    from eubchain.client.task_run.posting import find_begun, sign_post
     from eubchain.client.task_run.preview import preview_order
 
     with requester.journals.held():
-        preview = await preview_order(requester, order)
-        found = None if again else requester.journals.unfinished(wish_of_preview(requester, preview))
+        found = None if again else await find_begun(requester, order)
         if found is not None:
             SESSION.note(f"this command began the task {found.state.task[:12]} before; going on with it")
             return await unlock(requester), found
+        screen = Screen(requester.interval_ms)
+        preview = await busy(screen, "asking the chain", partial(preview_order, requester, order))
         show_preview(preview, requester.network)
         SESSION.confirm("Sign?")
         requester = await unlock(requester)
-        SESSION.note("packing and sealing the input")
-        journal = await sign_post(requester, preview)
+        work = partial(sign_post, requester, preview)
+        journal = await busy(screen, "packing and sealing the input", work)
     SESSION.note(f"task {journal.state.task}")
     return requester, journal
 

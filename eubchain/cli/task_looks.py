@@ -278,6 +278,7 @@ async def _report(text: str, cloud_hour: str | None, alone: str | None) -> None:
 
     async with journal_requester(text) as (requester, journal):
         network, state = requester.network, journal.state
+        cloud = parse_eubc(cloud_hour) if cloud_hour is not None else state.cloud_hour
         sight = await _look(requester.node, network, journal.task)
         interval = network.rules.params.chain.block_interval_ms
         spans = stage_spans(sight, interval)
@@ -295,11 +296,9 @@ async def _report(text: str, cloud_hour: str | None, alone: str | None) -> None:
         if ran:
             facts["per_hour"] = str(cost * HOUR_S // ran)
             lines.append(f"  per hour   {format_eubc(cost * HOUR_S // ran)} EUBC")
-        if cloud_hour is not None:
-            # On-demand machines are paid by the started hour in few places, by the second in most.
-            cloud = parse_eubc(cloud_hour) * ran // HOUR_S
-            facts["cloud_cost"] = str(cloud)
-            lines.append(f"  elsewhere  {format_eubc(cloud)} EUBC for the same time")
+        if cloud:
+            facts["cloud_cost"] = str(cloud * ran // HOUR_S)
+            lines.append(f"  elsewhere  {format_eubc(cloud * ran // HOUR_S)} EUBC for the same time")
         if alone is not None:
             own, took = parse_duration(alone), sum(seconds for _, seconds in spans)
             facts |= {"alone_seconds": own, "took_seconds": took}

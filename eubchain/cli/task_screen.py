@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from rich.console import Console
@@ -34,6 +34,7 @@ SIGN_OF_LIFE_S = 8.0
 TICK_S = 0.5
 BAR_CELLS = 20
 CANDIDATES_SHOWN = 8
+T = TypeVar("T")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -227,8 +228,20 @@ def stage_words(sight: Sight, interval_ms: int) -> str:
 # ---------------------------------------------------------------------------------------- tables
 
 
+async def busy(screen: Screen, what: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Do something that may take long, with signs of life."""
+    screen.doing(what)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(screen.tick)
+        done = await work()
+        nursery.cancel_scope.cancel()
+    return done
+
+
 def show_preview(preview: Preview, network: Network) -> None:
     """All that a person should know before signing."""
+    if SESSION.json:
+        print(json.dumps({"event": "preview", **preview_facts(preview, network)}), flush=True)
     for line in preview_lines(preview, network):
         SESSION.note(line)
 
@@ -265,11 +278,13 @@ def preview_lines(preview: Preview, network: Network) -> list[str]:
     balance = preview.prepared.spendable
     left = max(0, balance - held - preview.fees_max)
     review = seconds_of(windows.review, interval)
+    cloud = order.cloud_hour * order.time_s // 3_600
     return [
         *lines,
         f"  runs       {order.program} ({order.runtime}), {preview.measured.files} files, "
         f"{show_size(preview.measured.size)} of input",
         f"  reserves   {format_eubc(quote.escrow)} EUBC for the spark; what is not used comes back",
+        *([f"  elsewhere  about {format_eubc(cloud)} EUBC for the same time"] if cloud else []),
         f"  deposit    {format_eubc(quote.deposit)} EUBC, returns when the task's records are deleted",
         f"  fees       at most {format_eubc(preview.fees_max)} EUBC for three transactions",
         f"  balance    {format_eubc(balance)} → {format_eubc(left)} EUBC at least ({network.rules.chain_id})",

@@ -160,6 +160,7 @@ def accept(task: Task, score: Score = None, stars: Stars = None) -> None:
         confirm_words(f"Accept: {answers_words(sight)}. Sign?")
         own = score if score is not None else max(journal.state.score, -1)
         final = await answering.accept(requester, journal, own if own >= 0 else 100, stars or 5)
+        journal.note(is_told=True)
         tell_step("accepted", journal.state.task, final, f"eubchain task report {task}")
 
     SESSION.run(_with_journal, task, step)
@@ -181,6 +182,7 @@ def reject(task: Task) -> None:
             raise Fault(NO_SEAT, task=journal.state.task[:12])
         confirm_words(f"Reject: {reject_words(sight)}. Sign?")
         final = await answering.reject(requester, journal)
+        journal.note(is_told=True)
         tell_step("rejected", journal.state.task, final, f"eubchain task report {task}")
 
     SESSION.run(_with_journal, task, step)
@@ -212,6 +214,8 @@ async def _cancel(text: str, source: str | None) -> None:
             )
         confirm_words("Cancel the task?")
         final = await answering.cancel(await unlock(requester), task, journal)
+        if journal is not None:
+            journal.note(is_told=True)
         tell_step("cancelled", task.hex(), final, f"eubchain task status {text}")
 
 

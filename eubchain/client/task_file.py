@@ -48,6 +48,7 @@ OPTIONS = (
     Option("machine", "disk", "1G", "Disk for everything that the program writes."),
     Option("machine", "result_max", "256M", "The largest result."),
     Option("price", "maximum", "1", "The most you pay, in EUBC; the best offer costs less."),
+    Option("price", "cloud_hour", "0", "What an hour of such a machine costs elsewhere, to compare; EUBC."),
     Option("price", "time", "10m", "What the program may take: 30s, 10m, 2h, 1h30m, 3d."),
     Option("market", "allow", (), "If there are any, only these sparks may offer (addresses)."),
     Option("market", "avoid", (), "Sparks that may not offer (addresses)."),
@@ -125,6 +126,7 @@ def order_of(given: Values) -> Order:
     disk = parse_size(text("machine", "disk"))
     return Order(
         maximum=_amount(text("price", "maximum")),
+        cloud_hour=_amount(text("price", "cloud_hour")),
         time_s=parse_duration(text("price", "time")),
         image=text("run", "image"),
         module=path("run", "module"),

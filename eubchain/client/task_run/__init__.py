@@ -19,7 +19,7 @@ from __future__ import annotations
 from eubchain.client.task_run.following import Event, Followed, Listener, Verdict, follow
 from eubchain.client.task_run.market import Sight
 from eubchain.client.task_run.order import Order
-from eubchain.client.task_run.posting import sign_post, wish_of_preview
+from eubchain.client.task_run.posting import find_begun, sign_post
 from eubchain.client.task_run.preview import preview_order
 from eubchain.client.task_run.requester import Requester
 from eubchain.client.task_run.results import Fetched
@@ -62,9 +62,8 @@ class Quiet:
 
 async def run_task(requester: Requester, order: Order, listener: Listener) -> Followed:
     """Post an order, or follow the one that this very order began before a crash, to its end."""
-    preview = await preview_order(requester, order)
     with requester.journals.held():
-        journal = requester.journals.unfinished(wish_of_preview(requester, preview))
+        journal = await find_begun(requester, order)
         if journal is None:
-            journal = await sign_post(requester, preview)
+            journal = await sign_post(requester, await preview_order(requester, order))
     return await follow(requester, journal, listener)

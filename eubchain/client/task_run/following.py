@@ -211,6 +211,7 @@ class _Pursuit:
                 await trio.sleep(min(5, 1 + (now - away_since)))
                 continue
             if sight is None:
+                self._journal.note(is_told=True)  # or a repeated command would ask for ever
                 raise Fault(TASK_FORGOTTEN, task=self._journal.state.task[:12])
             return sight
 
@@ -243,7 +244,7 @@ class _Pursuit:
             return
         self._offers = offers
         best = offers[0] if offers else None
-        text = f"{len(offers)} offers"
+        text = f"{len(offers)} offer{'s' if len(offers) != 1 else ''}"
         if best is not None:
             text += f", the best {story.amount(best.price)} from {self._requester.network.show(best.spark)}"
         rows = [

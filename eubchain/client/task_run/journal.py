@@ -4,7 +4,7 @@ Here: the folder `<home>/tasks/<task>`, its state, its keys, the search for an u
 Not here: what is done with them (following.py), the wallet's outbox (eubchain/wallet).
 Keeps: a task's keys and its signed post are durable before the post is sent; every file is its owner's
 alone; one command at a time drives a task; no secret shows in a repr.
-Errors: 3154 task_unknown_here, 3155 task_followed_elsewhere, 3156 journal_damaged.
+Errors: 3154 task_unknown_here, 3155 task_followed_elsewhere, 3156 journal_damaged, 3164 posting_elsewhere.
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ TASK_FOLLOWED_ELSEWHERE = Reason(
     "Another command follows the task {task} right now.",
     "Watch it with `eubchain task watch {task}`, or end the other command with Ctrl-C and attach again.",
 )
+POSTING_ELSEWHERE = Reason(
+    3164,
+    "posting_elsewhere",
+    "home:text",
+    "Another command is posting a task from {home} right now.",
+    "Wait until it has asked its question and posted, then repeat this one.",
+)
 JOURNAL_DAMAGED = Reason(
     3156,
     "journal_damaged",
@@ -101,6 +108,8 @@ class JournalState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output: str
     check: str
     pass_mark: int
+    cloud_hour: int
+    """Grains; 0 when nobody said what it costs elsewhere."""
     place: str
     input_digest: Hex
     """SHA-256 of the sealed input; empty when there is none."""
@@ -203,7 +212,7 @@ class Journals:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self.folder / ".lock") as is_ours:
             if not is_ours:
-                raise Fault(TASK_FOLLOWED_ELSEWHERE, task="that is being posted")
+                raise Fault(POSTING_ELSEWHERE, home=str(self.folder.parent))
             yield
 
     @contextmanager

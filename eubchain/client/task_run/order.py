@@ -78,6 +78,8 @@ class Order:
     check: Path | None = None
     """A WASI module that scores the result, run here."""
     pass_mark: int = 60
+    cloud_hour: int = 0
+    """What an hour of such a machine costs elsewhere, as the requester says; 0 for unknown."""
 
     @property
     def runtime(self) -> Literal["wasi", "docker"]:
@@ -105,7 +107,7 @@ def refuse(what: str, why: str) -> NoReturn:
 
 
 def check_order(order: Order) -> None:
-    """Refuse what is wrong on this machine: missing files, a result that would be written over."""
+    """Refuse what contradicts itself or names files that are not there."""
     if bool(order.image) == (order.module is not None):
         refuse("the program", "name either an image (docker) or a module (wasm), and only one of them")
     for what, path in (("module", order.module), ("check", order.check)):
@@ -113,13 +115,17 @@ def check_order(order: Order) -> None:
             refuse(what, f"there is no file {path}")
     if order.input is not None and not order.input.exists():
         refuse("input", f"there is no file or directory {order.input}")
-    if order.output is not None and (
-        (order.output.exists() and not order.output.is_dir())
-        or (order.output.is_dir() and any(order.output.iterdir()))
-    ):
-        refuse("output", f"{order.output} exists and is not empty; a result is never mixed with other files")
     if not 0 <= order.pass_mark <= 100:
         refuse("pass mark", "it is a number from 0 to 100")
+
+
+def check_output(order: Order) -> None:
+    """Refuse a place where the result would mix with other files."""
+    output = order.output
+    if output is None or not output.exists():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        refuse("output", f"{output} exists and is not empty; a result is never mixed with other files")
 
 
 def windows_of(order: Order, market: MarketParams, interval_ms: int) -> Windows:

@@ -17,19 +17,27 @@ from eubchain.client.connection import RemoteRefusal
 from eubchain.client.payments import conclude, sign_recorded
 from eubchain.client.sending import EXPIRED_NOT_INCLUDED, Signed, final_of, look_up
 from eubchain.client.task_run.granting import job_of
-from eubchain.client.task_run.inputs import seal_input
+from eubchain.client.task_run.inputs import Measured, measure, seal_input
 from eubchain.client.task_run.journal import Journal, JournalState, new_keys, wish_of
-from eubchain.client.task_run.order import post_of, spec_of
+from eubchain.client.task_run.order import Order, check_order, post_of, spec_of
 from eubchain.client.task_run.preview import Preview
 from eubchain.client.task_run.requester import Requester, finish_step, prepare_step
 from spark_node.job import SALT_BYTES
 from spark_node.storage.age_keys import parse_identity, recipient_of
 
 
-def wish_of_preview(requester: Requester, preview: Preview) -> bytes:
-    """What the same command would ask for again."""
-    genesis = requester.network.rules.genesis
-    return wish_of(genesis, requester.address, preview.order, preview.measured.mark)
+async def find_begun(requester: Requester, order: Order) -> Journal | None:
+    """The task that this very order began before and nobody was told the end of; raise `Fault` 3152, 3312.
+
+    Asked before anything else is checked: that task may have filled the output, or taken the only spark.
+    """
+    check_order(order)
+    measured = await measure(order)
+    return requester.journals.unfinished(_wish(requester, order, measured))
+
+
+def _wish(requester: Requester, order: Order, measured: Measured) -> bytes:
+    return wish_of(requester.network.rules.genesis, requester.address, order, measured.mark)
 
 
 async def sign_post(requester: Requester, preview: Preview) -> Journal:
@@ -48,7 +56,7 @@ async def sign_post(requester: Requester, preview: Preview) -> Journal:
         signed = await sign_recorded(requester.node, prepared, requester.outbox, requester.secret)
         state = JournalState(
             task=signed.txid.hex(),
-            wish=wish_of_preview(requester, preview).hex(),
+            wish=_wish(requester, order, preview.measured).hex(),
             genesis=network.rules.genesis.hex(),
             account=requester.name,
             valid_until=signed.valid_until,
@@ -59,6 +67,7 @@ async def sign_post(requester: Requester, preview: Preview) -> Journal:
             output=str((order.output or _usual_output(signed.txid)).absolute()),
             check=str(order.check.absolute()) if order.check is not None else "",
             pass_mark=order.pass_mark,
+            cloud_hour=order.cloud_hour,
             place=preview.place,
             input_digest=sealed.digest.hex() if sealed is not None else "",
             input_bytes=sealed.size if sealed is not None else 0,

@@ -14,7 +14,7 @@ from consensus.types.errors import Fault, Reason
 from eubchain.client.sending import Prepared
 from eubchain.client.task_run.inputs import Measured, measure
 from eubchain.client.task_run.market import SparkSight, all_sparks, is_fitting, last_prices
-from eubchain.client.task_run.order import Order, check_order, post_of, spec_of, windows_of
+from eubchain.client.task_run.order import Order, check_order, check_output, post_of, spec_of, windows_of
 from eubchain.client.task_run.quantities import show_size
 from eubchain.client.task_run.requester import Requester, prepare_step
 from spark_node.storage.places import parse_place
@@ -74,6 +74,7 @@ class Preview(NamedTuple):
 async def preview_order(requester: Requester, order: Order) -> Preview:
     """Check the order here and on chain; nothing is signed. Raise `Fault` 3152, 3161, 3162, 3300, …"""
     check_order(order)
+    check_output(order)
     network, node = requester.network, requester.node
     allow, avoid = ([network.address(text) for text in texts] for texts in (order.allow, order.avoid))
     params = network.rules.params
