@@ -81,6 +81,10 @@ class WorldLedger:
         included = self._world.outcomes[height - 1].included
         return Place(height, next(i for i, c in enumerate(included) if c.txid == txid))
 
+    def named_transaction(self, wtxid: bytes) -> bytes | None:
+        included = (c for outcome in self._world.outcomes for c in outcome.included)
+        return next((c.raw for c in included if c.wtxid == wtxid), None)
+
     def history(self, address: bytes, cursor: bytes | None = None, limit: int = 100) -> Page:
         places = [
             Place(height, position)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consensus.types.amounts import PPB, format_eubc
+from consensus.types.amounts import PPB, format_eubc, parse_eubc
 from eubchain.cli import paying
 from eubchain.cli.money import history_line, resolve
 from eubchain.cli.session import SESSION
@@ -157,6 +157,61 @@ async def _show(who: str | None) -> None:
             f"  bonded {format_eubc(int(found['bonded']))} EUBC",
         ]
         lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in found["standing"].items()]
+        SESSION.result(found, "\n".join(lines))
+
+
+FACTORS = {
+    "compute": "proved compute",
+    "bonded": "EUBC bonded",
+    "completed": "tasks completed",
+    "posted": "tasks posted",
+    "timeliness": "timeliness",
+    "validation": "the requesters' own checks",
+    "rating": "the requesters' satisfaction",
+}
+OUTCOMES = {
+    "decided_by_word": "a task accepted",
+    "decided_and_audited": "a task accepted and confirmed by an audit",
+    "posted": "a task posted and settled",
+    "timed_out": "a task not delivered in time",
+    "lost": "a result refuted",
+    "cheated": "a cheat proved",
+}
+
+
+@por.command("explain")
+def explain(
+    who: Who = None,
+    price: Annotated[str, typer.Option("--price", help="EUBC of the task whose outcomes are shown.")] = "5",
+) -> None:
+    """Take a coefficient apart into its seven factors, and say what would raise it.
+
+    Example: eubchain por explain main --price 5
+    """
+    SESSION.run(_explain, who, parse_eubc(price))
+
+
+async def _explain(who: str | None, price: int) -> None:
+    async with Connection(SESSION.url) as node:
+        network = await paying.open_network(node)
+        found: dict[str, Any] = await node.call(
+            "por_explain", address=_address(who, network), price=str(price)
+        )
+        lines = [
+            f"coefficient {found['kappa'] / PPB:.4f}  {found['address']}",
+            f"  two thirds reputation {found['reputation'] / PPB:.4f}, "
+            + f"one third power {found['power_term'] / PPB:.4f}",
+            "  factor                        adds   twice of it adds",
+        ]
+        lines += [
+            f"  {FACTORS[f['name']]:<27} {f['contributes'] / PPB:+.4f}   {f['doubled_at_once'] / PPB:+.4f}"
+            for f in found["factors"]
+        ]
+        lines.append(f"  what a task of {format_eubc(price)} EUBC would change")
+        lines += [f"  {OUTCOMES[e['name']]:<42} {e['changes'] / PPB:+.4f}" for e in found["outcomes"]]
+        best = max(found["factors"], key=lambda factor: int(factor["doubled_at_once"]))
+        if best["doubled_at_once"] > 0:
+            lines.append(f"  what would raise it most: {FACTORS[best['name']]}")
         SESSION.result(found, "\n".join(lines))
 
 
