@@ -141,6 +141,7 @@ class Market:
             "exposure": 0,
             "power": 0,
             "kappa": KAPPA_NEWCOMER,
+            "left_after": 0,
         }
         existing = self.state.get(SPARKS, account)
         if existing is None:

@@ -21,7 +21,7 @@ from consensus.types.transaction import (
     txid_of,
     wtxid_of,
 )
-from vm import account, evidence, spark, stake, validator
+from vm import account, evidence, resource, spark, stake, validator
 from vm.due import DueKind, Handler
 from vm.operation import Operation
 from vm.rules import Rules
@@ -41,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stake.OPERATIONS,
     *validator.OPERATIONS,
     *spark.OPERATIONS,
+    *resource.OPERATIONS,
     *TASK_OPERATIONS,
     *evidence.OPERATIONS,
 )

@@ -18,7 +18,7 @@ from consensus.types.codec import Name, Record, Uint
 from consensus.types.errors import Reason, Rejected
 from consensus.types.params import FeeParams, Params
 from consensus.types.receipt import EventKind
-from vm import members, standing, validator
+from vm import members, standing, validator, windows
 from vm.members import Register
 from vm.operation import Cost, Operation, check_nothing
 from vm.stake import stake
@@ -127,6 +127,8 @@ class Spark(Record, frozen=True):
     """P at the last epoch's end, parts per billion."""
     kappa: Uint
     """κ, the coefficient, parts per billion; at registration 2ρ // 3."""
+    left_after: Uint
+    """Windows that had counted when it retired: S fades for those after, when it registers again."""
 
 
 SPARKS = Table(Namespace.SPARK, Spark)
@@ -200,6 +202,7 @@ def _new_record(state: State, address: bytes, payload: RegisterSpark, old: Spark
             slots=payload.slots,
             judging=payload.judging,
             registered_epoch=state.block.epoch,
+            capacity=windows.faded(old.capacity, windows.counted(state) - old.left_after),
             power=0,
             kappa=kappa,
         )
@@ -213,6 +216,7 @@ def _new_record(state: State, address: bytes, payload: RegisterSpark, old: Spark
         payload.difficulty,
         *(0, 0, 0, 0, 0, 0),
         kappa,
+        0,
     )
 
 
@@ -254,7 +258,8 @@ def _retire(state: State, address: bytes) -> None:
     spark = state.get(SPARKS, address)
     assert spark is not None, "who is listed or votes has a record"
     assert spark.status == ACTIVE, "only the active retire"
-    state.put(SPARKS, address, replace(spark, status=RETIRED, power=0))
+    left = replace(spark, status=RETIRED, power=0, left_after=windows.counted(state))
+    state.put(SPARKS, address, left)
     members.remove(state, Register.SPARKS, stake(state, address).bonded, address)
 
 

@@ -3,8 +3,9 @@
 Here: `apply_block`, the order of a block's steps, what a builder leaves out.
 Not here: what a header must be (vm/validity.py), each transaction (vm/inclusion.py), the epoch's end
 (vm/epoch.py), roots of the state (the caller asks the tree).
-Keeps: the outcome is a function of (reader, rules, header, last commit, transactions) alone; what strict
-application refuses, building leaves out, so a block that was built always applies.
+Keeps: the outcome is a function of (reader, rules, header, last commit, transactions) alone, for a verdict
+on a proof is one of the state; what strict application refuses, building leaves out, so a block that was
+built always applies.
 Errors: 1902 transaction_refused.
 """
 
@@ -20,10 +21,11 @@ from consensus.types.reader import StateReader
 from consensus.types.receipt import OK, Receipt
 from consensus.types.transaction import Candidate
 from consensus.validators import ValidatorSet, proposer, validators_hash
-from vm import beacons, due, epoch, fees, rewards
+from vm import beacons, due, epoch, fees, measuring, rewards
 from vm import head as heads
 from vm import tally as tallies
 from vm import validator as operators
+from vm.claims import Judge, judge_here
 from vm.fees import Room
 from vm.funds import ACCOUNTS
 from vm.head import HEADS, Head
@@ -84,10 +86,13 @@ def apply_block(
     *,
     strict: bool,
     enough: Callable[[], bool] = keep_going,
+    judge: Judge = judge_here,
 ) -> Outcome:
     """Execute a block in one go; see `apply_in_slices`."""
     return to_the_end(
-        apply_in_slices(reader, rules, header, last_commit, candidates, strict=strict, enough=enough)
+        apply_in_slices(
+            reader, rules, header, last_commit, candidates, strict=strict, enough=enough, judge=judge
+        )
     )
 
 
@@ -100,18 +105,22 @@ def apply_in_slices(
     *,
     strict: bool,
     enough: Callable[[], bool] = keep_going,
+    judge: Judge = judge_here,
 ) -> Generator[None, None, Outcome]:
     """Execute a block on the state of its parent, pausing after every slice; returns the outcome.
 
     Reads height, round, time, proposer and reveal of the header, not its roots. Candidates were decoded
     by this network's registry and their signatures hold. `strict` raises `BlockInvalid` at the first
     transaction that may not stand in the block; otherwise it is left out, and no more are taken once
-    `enough()`. `Broken` in strict application passes to the caller.
+    `enough()`. `Broken` in strict application passes to the caller. `judge` gives the verdicts on proofs of
+    resource when their window closes: those known ahead, or computed on the spot.
     """
     state, parent = _open(reader, rules, header)
     state.begin()
     _advance_reveal(state, header)
     _count_and_mint(state, header, parent, last_commit)
+    yield from measuring.run(state, header.parent, judge)
+    before_transactions = state.events
     filled = yield from _fill(state, candidates, strict, enough)
     state.begin()
     _accrue_tips(state, header.proposer, filled.tips)
@@ -125,7 +134,7 @@ def apply_in_slices(
     assert next_set, "a set follows every set"
     beacon = state.block.beacon
     state.put(HEADS, b"", Head(header.height, header.time_ms, header.version, base_price, beacon))
-    own = Receipt(OK, 0, 0, (), tuple(state.events))
+    own = Receipt(OK, 0, 0, (), (*before_transactions, *state.events))
     touched_last = tuple(state.written(ACCOUNTS))
     writes = yield from state.finish_in_slices()
     return Outcome(

@@ -36,8 +36,11 @@ def keep(world: World, state: State) -> None:
 
 
 def with_sparks(count: int, params: Params = DEV) -> World:
-    """A world with sparks s0, s1, … of equal bond."""
+    """A world with sparks s0, s1, … of equal bond and no windows, whose closes would change their S."""
     names = [f"s{i}" for i in range(count)]
+    params = msgspec.structs.replace(
+        params, resource=msgspec.structs.replace(params.resource, window_wait_blocks=2**60)
+    )
     world = World(params, validators=1, people=names)
     for name in names:
         world.submit(name, Bond(eubc(100)))
