@@ -61,6 +61,7 @@ class ScriptedSpark:
         self.node, self.network, self.key, self.room = node, network, key, room
         self.identity = identity
         self.address = key_address(key.public)
+        self.directory_allowed: Path | None = None
 
     @classmethod
     @asynccontextmanager
@@ -88,7 +89,7 @@ class ScriptedSpark:
     def store(self, place: str) -> Store:
         """The store at a place."""
         signer = AccessSigner(self.key, self.network.rules.genesis, lambda: int(time.time()))
-        return open_store(place, signer)
+        return open_store(place, signer, directory_allowed=self.directory_allowed)
 
     # ------------------------------------------------------------------------------- the path
 

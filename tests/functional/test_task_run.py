@@ -69,7 +69,9 @@ class Net:
         return [json.loads(row) for row in done.stdout.decode().splitlines()]
 
     @asynccontextmanager
-    async def begun(self, line: list[str]) -> AsyncIterator[tuple[trio.Process, trio.MemoryReceiveChannel[Any]]]:
+    async def begun(
+        self, line: list[str]
+    ) -> AsyncIterator[tuple[trio.Process, trio.MemoryReceiveChannel[Any]]]:
         """A line that runs: its process and its JSON objects as they come."""
         send, receive = trio.open_memory_channel[Any](1_000)
         process = await trio.lowlevel.open_process(line, stdout=subprocess.PIPE, cwd=ROOT)
