@@ -52,7 +52,7 @@ class Subscription:
         try:
             self._send.send_nowait((message, self.dropped))
             self.dropped = 0
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.BrokenResourceError):
             self.dropped += 1
 
     def close(self) -> None:
