@@ -145,26 +145,26 @@ def parse_policy(text: str, path: str = "policy.toml") -> Policy:
     """Read a policy; raise `Fault` 3210 with line and caret."""
     values = _DEFAULTS | read_options(POLICY_INVALID, path, text, OPTIONS)
 
-    def refuse(key: str, why: str) -> Fault:
-        return refusal(POLICY_INVALID, path, text, key, why)
+    def refuse(section: str, key: str, why: str) -> Fault:
+        return refusal(POLICY_INVALID, path, text, key, why, section=section)
 
     amounts: dict[tuple[str, str], int] = {}
     for name in _AMOUNTS:
         try:
             amounts[name] = parse_eubc(str(values[name]))
         except Rejected as rejected:
-            raise refuse(name[1], f"{'.'.join(name)}: {rejected.facts['why']}") from None
+            raise refuse(*name, f"{'.'.join(name)}: {rejected.facts['why']}") from None
     for (section, key), (least, most) in _RANGES.items():
         if not least <= _number(values, section, key) <= most:
-            raise refuse(key, f"{section}.{key} must be from {least} to {most}")
+            raise refuse(section, key, f"{section}.{key} must be from {least} to {most}")
     for runtime in _texts(values, "tasks", "runtimes"):
         if runtime not in (WASI, DOCKER):
-            raise refuse("runtimes", f"there is no runtime {runtime}; choose among wasi, docker")
+            raise refuse("tasks", "runtimes", f"there is no runtime {runtime}; choose among wasi, docker")
     spans = []
     for span in _texts(values, "machine", "hours"):
         match = _SPAN.fullmatch(span)
         if match is None:
-            raise refuse("hours", f"{span} is no span of time such as 22:00-07:00")
+            raise refuse("machine", "hours", f"{span} is no span of time such as 22:00-07:00")
         spans.append((int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])))
     return _policy(values, amounts, tuple(spans))
 

@@ -64,14 +64,30 @@ def options_text(
     return "\n".join(lines) + "\n"
 
 
-def refusal(reason: Reason, path: str, text: str, word: str, why: str, line: int | None = None) -> Fault:
-    """The fault that shows where `word` stands in the file; the caller raises it."""
+def refusal(
+    reason: Reason, path: str, text: str, word: str, why: str, *, line: int | None = None, section: str = ""
+) -> Fault:
+    """The fault that shows where `word` stands in the file; the caller raises it.
+
+    With a `section`, the word is looked for in it: many sections have a `listen`.
+    """
     lines = text.splitlines() or [""]
     if line is None:
-        line = next((i for i, content in enumerate(lines, 1) if content.strip().startswith(word)), 1)
+        line = _line_of(lines, word, section)
     content = lines[min(line, len(lines)) - 1]
     caret = " " * max(content.find(word), 0) + "^"
     return Fault(reason, path=path, line=line, why=why, shown=f"  {content}\n  {caret}")
+
+
+def _line_of(lines: Sequence[str], word: str, section: str) -> int:
+    inside = not section
+    for number, content in enumerate(lines, 1):
+        stripped = content.strip()
+        if section and stripped.startswith("["):
+            inside = stripped == f"[{section}]"
+        elif inside and stripped.startswith(word):
+            return number
+    return 1
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -87,7 +103,7 @@ def read_options(reason: Reason, path: str, text: str, options: Sequence[Option]
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         line = int(message.split("line ")[1].split(",")[0]) if "line " in message else len(text.splitlines())
-        raise refusal(reason, path, text, "", f"this is not TOML: {message}", line) from None
+        raise refusal(reason, path, text, "", f"this is not TOML: {message}", line=line) from None
     sections: dict[str, dict[str, Option]] = {}
     for option in options:
         sections.setdefault(option.section, {})[option.key] = option
@@ -101,7 +117,7 @@ def read_options(reason: Reason, path: str, text: str, options: Sequence[Option]
             known = sections[section].get(key)
             if known is None:
                 why = f"[{section}] has no option {key}{nearest(key, list(sections[section]))}"
-                raise refusal(reason, path, text, key, why)
+                raise refusal(reason, path, text, key, why, section=section)
             values[section, key] = typed_value(reason, known, value, path, text)
     return values
 
@@ -115,4 +131,5 @@ def typed_value(reason: Reason, option: Option, value: Any, path: str, text: str
         result: Value = value
         return result
     why = f"{option.section}.{option.key} must be {_KINDS[wanted]}"
-    raise refusal(reason, path, text, option.key, why)
+    section = option.section if f"[{option.section}]" in text else ""
+    raise refusal(reason, path, text, option.key, why, section=section)

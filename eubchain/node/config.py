@@ -8,14 +8,13 @@ Errors: 2500 config_invalid.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from consensus.types.errors import Fault, Reason
+from spark_node.settings import Option, Value, options_text, read_options, typed_value
 
 CONFIG_INVALID = Reason(
     2500,
@@ -24,18 +23,6 @@ CONFIG_INVALID = Reason(
     "{path}, line {line}: {why}.\n{shown}",
     "Mend the line; `eubchain init --show-config` prints every option with its meaning.",
 )
-
-Value = str | int | bool | tuple[str, ...]
-
-
-class Option(NamedTuple):
-    """One configurable value."""
-
-    section: str
-    key: str
-    default: Value
-    comment: str
-
 
 OPTIONS = (
     Option("node", "moniker", "eub-node", "A name for logs and peers; it proves nothing."),
@@ -75,10 +62,6 @@ OPTIONS = (
     Option("blobs", "bytes_max", 20 * 2**30, "Disk that the blob store may fill."),
 )
 
-_BY_SECTION: dict[str, dict[str, Option]] = {}
-for _option in OPTIONS:
-    _BY_SECTION.setdefault(_option.section, {})[_option.key] = _option
-
 
 class Config:
     """The values in force: `config.get("rpc", "listen")`, typed readers for each kind."""
@@ -112,85 +95,23 @@ class Config:
         return result
 
 
-def toml_value(value: Value) -> str:
-    """Spell a value in TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+HEAD = (
+    "# EUB Chain node. Every option stands here with its default; the environment variable",
+    "# EUBCHAIN_SECTION_KEY (EUBCHAIN_RPC_LISTEN, …) overrides one.",
+)
 
 
 def default_text(changes: Mapping[tuple[str, str], Value] | None = None) -> str:
     """The file that `init` writes: every option, its comment, its default or the given change."""
-    changes = changes or {}
-    lines = ["# EUB Chain node. Every option stands here with its default; the environment variable"]
-    lines.append("# EUBCHAIN_SECTION_KEY (EUBCHAIN_RPC_LISTEN, …) overrides one.")
-    for section, options in _BY_SECTION.items():
-        lines += ["", f"[{section}]"]
-        for option in options.values():
-            value = changes.get((section, option.key), option.default)
-            lines += [f"# {option.comment}", f"{option.key} = {toml_value(value)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _refuse(path: str, text: str, word: str, why: str, line: int | None = None) -> Fault:
-    lines = text.splitlines() or [""]
-    if line is None:
-        line = next((i for i, content in enumerate(lines, 1) if content.strip().startswith(word)), 1)
-    content = lines[min(line, len(lines)) - 1]
-    caret = " " * max(content.find(word), 0) + "^"
-    return Fault(CONFIG_INVALID, path=path, line=line, why=why, shown=f"  {content}\n  {caret}")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """'; did you mean X?' when something is near."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""
+    return options_text(HEAD, OPTIONS, changes)
 
 
 def parse_config(
     text: str, path: str = "config.toml", environment: Mapping[str, str] | None = None
 ) -> Config:
     """Read a configuration; raise `Fault(CONFIG_INVALID)` with line and caret."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        line = int(message.split("line ")[1].split(",")[0]) if "line " in message else len(text.splitlines())
-        raise _refuse(path, text, "", f"this is not TOML: {message}", line) from None
-    values: dict[tuple[str, str], Value] = {}
-    for section, content in document.items():
-        if section not in _BY_SECTION or not isinstance(content, dict):
-            why = f"there is no section {section}{nearest(section, list(_BY_SECTION))}"
-            raise _refuse(path, text, section if not isinstance(content, dict) else f"[{section}", why)
-        for key, value in content.items():
-            option = _BY_SECTION[section].get(key)
-            if option is None:
-                why = f"[{section}] has no option {key}{nearest(key, list(_BY_SECTION[section]))}"
-                raise _refuse(path, text, key, why)
-            values[section, key] = _typed(option, value, path, text)
-    for (section, key), value in _overrides(os.environ if environment is None else environment).items():
-        values[section, key] = value
-    return Config(values)
-
-
-def _typed(option: Option, value: Any, path: str, text: str) -> Value:
-    wanted = type(option.default)
-    if wanted is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    if type(value) is wanted and (wanted is not int or value >= 0):
-        result: Value = value
-        return result
-    kind = {
-        str: "a text in quotes",
-        int: "a number, 0 or more",
-        bool: "true or false",
-        tuple: "a list of texts",
-    }
-    raise _refuse(path, text, option.key, f"{option.section}.{option.key} must be {kind[wanted]}")
+    values = read_options(CONFIG_INVALID, path, text, OPTIONS)
+    return Config(values | _overrides(os.environ if environment is None else environment))
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[tuple[str, str], Value]:
@@ -208,7 +129,8 @@ def _overrides(environment: Mapping[str, str]) -> dict[tuple[str, str], Value]:
             parsed = [t for t in text.split(",") if t]
         else:
             parsed = text
-        values[option.section, option.key] = _typed(option, parsed, f"${name}", f"{option.key} = {text}")
+        shown = f"{option.key} = {text}"
+        values[option.section, option.key] = typed_value(CONFIG_INVALID, option, parsed, f"${name}", shown)
     return values
 
 
