@@ -1,0 +1,51 @@
+"""Pages written from the code say what the code says now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.reference import agreement, changelog
+from scripts.reference.pages import PAGES
+from scripts.reference.sources import ROOT, import_everything
+from vm.state import Table
+
+STATE_PAGE = ROOT / "docs" / "protocol" / "state.md"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_written_page_is_current(name: str) -> None:
+    """Run `scripts/docs` and commit what it writes."""
+    assert (ROOT / name).read_text("utf-8") == PAGES[name](), f"{name} is stale: run scripts/docs"
+
+
+def test_the_diagram_of_agreement_has_an_arrow_for_every_change_of_stage() -> None:
+    drawn = agreement.diagram()
+    for arrow in ("[*] --> Round", "Propose --> Prevote", "Prevote --> Precommit", "Round --> Decided"):
+        assert arrow in drawn
+
+
+def test_the_page_of_state_has_a_key_for_every_namespace() -> None:
+    import_everything()
+    page = STATE_PAGE.read_text("utf-8")
+    for table in Table.registry.values():
+        assert f"| {int(table.namespace)} | {table.namespace.name.lower()} |" in page
+
+
+def test_every_fragment_of_the_changelog_says_its_kind() -> None:
+    for fragment in (ROOT / "changelog.d").glob("*.md"):
+        kind = fragment.name.removesuffix(".md").rpartition(".")[2]
+        assert kind in changelog.KINDS, f"{fragment.name}: end the name with one of {changelog.KINDS}"
+
+
+def test_gathering_keeps_the_releases_that_stand_in_the_changelog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "changelog.d").mkdir()
+    (tmp_path / "changelog.d" / "new.fixed.md").write_text("Something is right now.\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Old head\n\n## [0.1.0] 2026-01-01\n\n- The first.\n")
+    monkeypatch.setattr(changelog, "ROOT", tmp_path)
+    assert changelog.page().endswith(
+        "### Fixed\n\n- Something is right now.\n\n## [0.1.0] 2026-01-01\n\n- The first.\n"
+    )
