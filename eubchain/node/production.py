@@ -42,6 +42,8 @@ log = structlog.get_logger("production")
 BUSY_TRANSACTIONS = 1_000
 """With so many waiting, building starts at once instead of just before the block's time."""
 
+ALONE_FACTOR = 3
+"""A validator alone in its set builds this much longer: nobody has to execute its block after it."""
 HOPELESS = (EXPIRED, FEE_NOT_COVERED, WRONG_NONCE)
 """Refusals that another block would not change soon: the transaction leaves the mempool."""
 
@@ -86,6 +88,7 @@ class Production:
         parent_ms = self.execution.parent_time_ms()
         earliest = parent_ms + self.rules.params.chain.block_interval_ms
         # Late enough to hold what arrived meanwhile, early enough to be ready in time.
+        budget_ms = self._build_budget_ms()
         spare = earliest - self._build_ms - self._clock_ms()
         if spare > 0 and len(self._mempool) < BUSY_TRANSACTIONS:
             await trio.sleep(spare / 1000)
@@ -106,7 +109,7 @@ class Production:
                 *(ZERO_HASH,) * 6,
                 reveal,
             )
-            deadline = trio.current_time() + self._build_ms / 1000
+            deadline = trio.current_time() + budget_ms / 1000
             waiting = self._mempool.for_block(head.base_price, self._nonce)
             executed = await self.execution.build(
                 header, self.execution.last_commit(), waiting, lambda: trio.current_time() >= deadline
@@ -115,6 +118,12 @@ class Production:
             if isinstance(skipped.cause, Broken) or skipped.cause.reason in HOPELESS:
                 self._mempool.drop(skipped.candidate.txid)
         return executed
+
+    def _build_budget_ms(self) -> int:
+        """How long transactions are added."""
+        view = heads.view(self.execution.ledger, self.rules)
+        validators = heads.validators_at(view, heads.head(view).height + 1) or ()
+        return self._build_ms * (ALONE_FACTOR if len(validators) == 1 else 1)
 
     def _nonce(self, sender: bytes) -> int:
         raw = self.execution.ledger.get(ACCOUNTS.prefix + sender)
@@ -130,8 +139,11 @@ class Production:
             log.error("a proposed block met a bug; it is voted against", cause=str(broken), exc_info=True)
         return None
 
-    async def execute(self, block: Block) -> Executed:
-        """All of a block's validity: header, commit, signatures, execution. Raises `Fault`, `Broken`."""
+    async def execute(self, block: Block, *, is_decided: bool = False) -> Executed:
+        """All of a block's validity: header, commit, signatures, execution. Raises `Fault`, `Broken`.
+
+        Of a decided block, proofs of resource are first taken as the network judged them.
+        """
         async with self._turn:
             candidates = await self._candidates(block.transactions)
             checks: list[SignatureCheck] = []
@@ -145,7 +157,7 @@ class Production:
             validity.check_block(view, self.rules, block, candidates, parent, collect)
             if not all(await self._pool.signatures(checks)):
                 raise BlockInvalid(validity.COMMIT_UNSIGNED, height=block.header.height - 1)
-            return await self.execution.execute(block, candidates)
+            return await self.execution.execute(block, candidates, is_decided=is_decided)
 
     async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate[Any]]:
         """A block's transactions: from the mempool, where they were verified, or verified now."""
