@@ -152,12 +152,17 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def append_durably(path: Path, line: bytes) -> None:
-    """Add a line to a file, mode 0600, and wait for the disk. Blocks; raises `Fault` 3221."""
+    """Add a line to a file, mode 0600, and wait for the disk. Blocks; raises `Fault` 3221.
+
+    A line that a crash cut short is ended first, so that it takes no other one with it.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with open(descriptor, "ab", buffering=0) as file:
-            file.write(line + b"\n")
-            os.fsync(file.fileno())
+            size = os.fstat(descriptor).st_size
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            file.write(b"\n" * is_torn + line + b"\n")
+            os.fsync(descriptor)
     except OSError as error:
         raise folder_refuses(path, error) from None
 
