@@ -101,10 +101,11 @@ class ScriptedSpark:
                 return bytes.fromhex(page["tasks"][0]["task"][2:])
             await trio.sleep(POLL_S)
 
-    async def offer(self, task: bytes, percent: int = 50) -> None:
-        """Offer at so many percent of the maximum, as soon as an offer may promise."""
+    async def offer(self, task: bytes, percent: int = 50, *, hasty: bool = False) -> None:
+        """Offer at so many percent of the maximum, for half of the window or as soon as one may promise."""
         sight = await self.sight(task)
-        promise = promise_least(sight.task.windows.run)
+        run = sight.task.windows.run
+        promise = promise_least(run) if hasty else max(run // 2, 1)
         await self.send(Offer(task, 0, sight.maximum * percent // 100, promise))
 
     async def sight(self, task: bytes) -> Sight:
@@ -124,7 +125,8 @@ class ScriptedSpark:
     async def granted(self, task: bytes) -> tuple[Spec, Job]:
         """Wait for the grant; open it and, where it is large, its file."""
         sight = await self.until(task, Stage.STARTING)
-        assert sight.seat is not None and sight.seat.grant is not None
+        assert sight.seat is not None
+        assert sight.seat.grant is not None
         grant = await self.payload(sight.seat.grant)
         assert isinstance(grant, Grant)
         found = open_grant(grant.envelopes[0].envelope, self.identity)
@@ -209,10 +211,10 @@ class ScriptedSpark:
 
     # ------------------------------------------------------------------------------ scripts
 
-    async def begin(self, percent: int = 50) -> tuple[bytes, Spec, Job]:
+    async def begin(self, percent: int = 50, *, hasty: bool = False) -> tuple[bytes, Spec, Job]:
         """From the post to the start, as an honest spark."""
         task = await self.open_task()
-        await self.offer(task, percent)
+        await self.offer(task, percent, hasty=hasty)
         spec, job = await self.granted(task)
         await self.fetch_input(task, job)
         await self.start(task)

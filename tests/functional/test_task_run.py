@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     address = founded.validators[0] / "data" / "rpc_address"
     limit = time.monotonic() + LIMIT_S
     while not address.exists() or not address.read_text():
-        assert node.poll() is None and time.monotonic() < limit, (root / "node.log").read_text()
+        assert node.poll() is None, (root / "node.log").read_text()
+        assert time.monotonic() < limit, (root / "node.log").read_text()
         time.sleep(0.05)  # poll
     wallet = Wallet(founded.sparks[0] / "wallet")
     account = wallet.key_account("spark")
@@ -163,7 +165,8 @@ async def test_one_command_brings_the_result_home_and_its_final_line_equals_the_
     ] or set(kinds(rows)) >= {"matched", "granted", "started", "fetched", "answered", "closed"}  # fmt: skip
     assert [row["text"] for row in rows if row.get("event") == "log"] == ["hello"]
     result = rows[-1]
-    assert result["ok"] and result["ending"] == "accepted"
+    assert result["ok"]
+    assert result["ending"] == "accepted"
     assert (net.room / "out" / "words.txt").read_text() == "one two\n"
     spent, fees, deposit = (int(result[name]) for name in ("spent", "transaction_fees", "deposit"))
     assert int(result["reserved"]) == spent + int(result["returned"])
@@ -189,23 +192,26 @@ async def test_a_command_that_is_not_found_is_the_applications_fault_and_says_it
         "Your command was not found (exit 127): eho. "
         f"The spark is not at fault; you pay {format_eubc(paid)} EUBC."
     )
-    assert result["blame"] == "application" and not result["ok"]
+    assert result["blame"] == "application"
+    assert not result["ok"]
 
 
 async def test_a_vanished_spark_is_named_and_everything_is_refunded(net: Net) -> None:
     """The spark starts and is never heard of again."""
     with trio.fail_after(LIMIT_S):
         async with net.spark() as spark, trio.open_nursery() as nursery:
-            nursery.start_soon(spark.begin)
+            nursery.start_soon(partial(spark.begin, hasty=True))
             rows = await net.do(net.run_line(), code=1)
     result, closed = rows[-1], next(row for row in rows if row.get("event") == "closed")
-    assert result["blame"] == "spark" and result["ending"] == "run_timeout"
-    assert result["returned"] == result["reserved"] and result["spent"] == "0"
+    assert result["blame"] == "spark"
+    assert result["ending"] == "run_timeout"
+    assert result["returned"] == result["reserved"]
+    assert result["spent"] == "0"
     held = format_eubc(int(result["gas_held"]))
     assert closed["text"].startswith(
         f"The spark vanished at block {result['height']}. "
-        f"Refunded {format_eubc(int(result['reserved']))} EUBC; {held} EUBC of its deposit is burned when the "
-        "epoch closes, unless that was an outage."
+        f"Refunded {format_eubc(int(result['reserved']))} EUBC; {held} EUBC of its deposit is burned when "
+        "the epoch closes, unless that was an outage."
     )
 
 
@@ -252,13 +258,15 @@ async def test_ctrl_c_detaches_with_both_lines_and_attach_goes_on(net: Net) -> N
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
             last = [row async for row in rows][-1]
-            assert last["detached"] and last["attach"].startswith("eubchain task attach ")
+            assert last["detached"]
+            assert last["attach"].startswith("eubchain task attach ")
             assert int(last["cancel_cost"]) > 0
             await spark.say(task, spec, job, b"first\nlast\n")
             await spark.deliver(task, spec, job, spark.room / "input")
             attached = await net.do(net.command("task", "attach", task.hex()[:12]))
     assert [row["text"] for row in attached if row.get("event") == "log"] == ["first", "last"]
-    assert attached[-1]["ok"] and (net.room / "out" / "words.txt").exists()
+    assert attached[-1]["ok"]
+    assert (net.room / "out" / "words.txt").exists()
 
 
 @pytest.mark.parametrize("moment", ["posted", "granted", "fetched"])
@@ -279,7 +287,8 @@ async def test_a_killed_command_that_is_repeated_goes_on_and_pays_once(net: Net,
             again = await net.do(net.run_line("--price", "3"))
         after = await net.balance()
     result = again[-1]
-    assert result["ok"] and result["task"] == first
+    assert result["ok"]
+    assert result["task"] == first
     assert before - after >= int(result["spent"]) + int(result["deposit"])
     assert before - after < int(result["spent"]) + int(result["deposit"]) + 100_000, "one price, and fees"
     assert (net.room / "out" / "words.txt").read_text() == "one two\n"
@@ -298,7 +307,8 @@ async def test_a_declined_job_costs_both_and_blames_nobody(net: Net) -> None:
 
             nursery.start_soon(script)
             rows = await net.do(net.run_line(), code=1)
-    assert rows[-1]["blame"] == "undecided" and rows[-1]["ending"] == "declined"
+    assert rows[-1]["blame"] == "undecided"
+    assert rows[-1]["ending"] == "declined"
 
 
 async def test_a_task_that_nobody_takes_costs_nothing_but_a_fee(net: Net) -> None:
@@ -306,7 +316,8 @@ async def test_a_task_that_nobody_takes_costs_nothing_but_a_fee(net: Net) -> Non
     with trio.fail_after(LIMIT_S):
         async with net.spark():
             rows = await net.do(net.run_line(), code=1)
-    assert rows[-1]["ending"] == "expired" and rows[-1]["spent"] == "0"
+    assert rows[-1]["ending"] == "expired"
+    assert rows[-1]["spent"] == "0"
 
 
 async def test_an_impossible_request_is_refused_before_anything_is_signed(net: Net) -> None:

@@ -41,7 +41,8 @@ def test_the_written_file_reads_back_as_the_defaults_and_explains_every_option(t
 
 def test_a_misspelt_key_is_shown_with_line_caret_and_nearest_name(tmp_path: Path) -> None:
     sentence = refused(tmp_path / "task.toml", '[run]\nmodule = "a.wasm"\ncomand = ["x"]\n')
-    assert "line 3" in sentence and "did you mean command?" in sentence
+    assert "line 3" in sentence
+    assert "did you mean command?" in sentence
     assert sentence.endswith('  comand = ["x"]\n  ^')
 
 
@@ -71,7 +72,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "task.toml"
     file.write_text('[run]\nmodule = "a.wasm"\n[files]\ninput = "data"\n')
     order = order_of(read_task_file(file))
-    assert order.module == tmp_path / "a.wasm" and order.input == tmp_path / "data"
+    assert order.module == tmp_path / "a.wasm"
+    assert order.input == tmp_path / "data"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +93,12 @@ def test_sizes_are_binary_and_shown_as_such() -> None:
     assert [parse_size(t) for t in ("10", "1K", "512M", "4GiB", "2TB")] == [
         10, 2**10, 2**29, 2**32, 2**41,
     ]  # fmt: skip
-    assert show_size(2**30 + 2**29) == "1.5 GiB" and show_size(3) == "3 bytes"
-    assert show_clock(3_725) == "1:02:05" and show_clock(64) == "1:04"
-    assert blocks_of(1, 500) == 2 and blocks_of(1, 1_500) == 1
+    assert show_size(2**30 + 2**29) == "1.5 GiB"
+    assert show_size(3) == "3 bytes"
+    assert show_clock(3_725) == "1:02:05"
+    assert show_clock(64) == "1:04"
+    assert blocks_of(1, 500) == 2
+    assert blocks_of(1, 1_500) == 1
     for text in ("", "4 G", "-1", "1.5G", "99999T"):
         with pytest.raises(Fault, match="3151"):
             parse_size(text)

@@ -100,7 +100,8 @@ def test_a_command_that_is_not_found_is_named() -> None:
 def test_every_kind_of_failure_has_its_words(code: FailCode) -> None:
     seat = seat_in(Stage.REVIEW, Failure(code, 137, bytes(32), bytes(32)))
     sentence = story.failure_sentence(seat, ErrorReport(137, "x", b""))
-    assert sentence.startswith("Your program") and sentence.endswith("(exit 137).")
+    assert sentence.startswith("Your program")
+    assert sentence.endswith("(exit 137).")
 
 
 def test_rejecting_says_that_nobody_gets_what_is_burned() -> None:
@@ -112,7 +113,8 @@ def test_rejecting_says_that_nobody_gets_what_is_burned() -> None:
 
 def test_an_unmatched_task_says_why_and_costs_nothing() -> None:
     expired = story.close(sight(None, ending=Ending.EXPIRED), STATE, RETAIN)
-    assert expired.why.startswith("No spark offered by block 13") and expired.facts["spent"] == "0"
+    assert expired.why.startswith("No spark offered by block 13")
+    assert expired.facts["spent"] == "0"
     chosen = story.close(sight(None, ending=Ending.EXPIRED, offers=2), STATE, RETAIN)
     assert "Nobody was chosen" in chosen.why
     cancelled = story.close(sight(None, ending=Ending.CANCELLED_OPEN), STATE, RETAIN)
@@ -123,7 +125,8 @@ def test_the_running_cost_is_what_cancelling_at_once_would_take() -> None:
     running = sight(seat_in(Stage.RUNNING), TaskState.ACTIVE)
     assert story.cost_now(running) == PRICE, "forty blocks were promised, forty have passed"
     quote = story.cancel_quote(running)
-    assert quote is not None and quote.cost == PRICE
+    assert quote is not None
+    assert quote.cost == PRICE
     assert story.cost_now(sight(None, TaskState.OPEN)) == 0
     assert story.cancel_quote(sight(seat_in(Stage.REVIEW), TaskState.ACTIVE)) is None
 

@@ -133,7 +133,7 @@ def refuse_impossible(sparks: list[SparkSight], needed: Resources) -> list[Spark
         enough = [spark for spark in left if have(spark) >= need]
         if not enough:
             largest = max(have(spark) for spark in left)
-            among = "" if left is active else " of those with enough of the rest"
+            among = "" if len(left) == len(active) else " of those with enough of the rest"
             raise Fault(
                 IMPOSSIBLE_HERE,
                 need=f"{shown(need)} {what}",

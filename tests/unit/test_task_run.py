@@ -1,0 +1,324 @@
+"""Running a task against a node in memory: what is told, what is paid, what survives.
+
+Rules of this file: real rules and RPC methods, a `file:` store, a spark whose steps the test decides; blocks
+are made as fast as somebody waits for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from consensus.types.amounts import eubc
+from consensus.types.errors import Fault
+from consensus.types.params import DEV
+from eubchain.cli.session import SESSION
+from eubchain.client.connection import Connection, RemoteRefusal
+from eubchain.client.network import learn_network
+from eubchain.client.task_run import Order, Quiet, Requester, Verdict, answering, run_task
+from eubchain.client.task_run.following import follow
+from eubchain.client.task_run.market import look
+from eubchain.client.task_run.posting import finish_post, sign_post
+from eubchain.client.task_run.preview import preview_order
+from eubchain.client.task_run.scoring import score_result
+from spark_node.storage.age_keys import new_identity
+from tests.rpc_world import WorldNode, patched
+from tests.scripted_spark import HARDWARE, ScriptedSpark
+from tests.world import World
+from vm.task.records import Ending, Stage
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "words"
+URL = "http://node.test"
+LIMIT_S = 60
+BLOCK_S = 0.02
+
+
+class Scene:
+    """A requester and a spark at one node in memory."""
+
+    def __init__(self, node: WorldNode, room: Path) -> None:
+        self.node, self.room = node, room
+        (room / "in").mkdir()
+        (room / "in" / "words.txt").write_text("one two\n")
+        (room / "store").mkdir()
+        self.order = Order(
+            maximum=eubc(2),
+            time_s=300,
+            offer_s=10,
+            module=EXAMPLE / "readings.wasm",
+            input=room / "in",
+            output=room / "out",
+            place=f"file://{room}/store",
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[Requester, ScriptedSpark, trio.Nursery]]:
+        """Both sides, with blocks being made."""
+        world = self.node.world
+        async with Connection(URL) as line, trio.open_nursery() as nursery:
+            network = await learn_network(line)
+            alice = world["alice"].secret
+            requester = Requester(line, network, alice.public, self.room / "home", alice)
+            nursery.start_soon(self._make_blocks)
+            spark = ScriptedSpark(line, network, world["bob"].secret, self._spark_room(), new_identity())
+            spark.directory_allowed = self.room
+            await spark.register()
+            yield requester, spark, nursery
+            nursery.cancel_scope.cancel()
+
+    def _spark_room(self) -> Path:
+        room = self.room / "spark"
+        room.mkdir()
+        return room
+
+    async def _make_blocks(self) -> None:
+        while True:
+            await trio.sleep(BLOCK_S)
+            self.node.make_block()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with patched(WorldNode(World(DEV)), monkeypatch) as node:
+        yield Scene(node, tmp_path)
+
+
+async def test_a_few_lines_of_a_program_bring_the_result_home(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(spark.echo)
+            quiet = Quiet()
+            ended = await run_task(requester, scene.order, quiet)
+            journal = requester.journals.all()[0]
+    assert ended.closing is not None
+    assert ended.closing.is_good
+    assert quiet.lines == ["hello"]
+    assert (scene.room / "out" / "words.txt").read_text() == "one two\n"
+    assert journal.state.is_told
+    assert journal.state.fees > 0
+
+
+async def test_the_journal_shows_no_secret_and_belongs_to_its_owner_alone(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            keys = journal.keys()
+            assert "AGE-SECRET" not in repr(keys) + repr(journal.job()) + repr(requester)
+            assert requester.secret.secret().hex() not in repr(requester)
+            for path in journal.folder.iterdir():
+                assert path.stat().st_mode & 0o077 == 0, path.name
+            assert journal.folder.stat().st_mode & 0o077 == 0
+
+
+async def test_a_call_that_is_repeated_after_a_crash_before_sending_pays_once(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            # A crash between the signature and the sending leaves exactly this.
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            assert await look(requester.node, requester.network, journal.task) is None
+            nursery.start_soon(spark.echo)
+            ended = await run_task(requester, scene.order, Quiet())
+            assert len(requester.journals.all()) == 1
+    assert ended.sight is not None
+    assert ended.sight.id == journal.task
+
+
+async def test_a_post_that_expired_unsent_cost_nothing_and_is_posted_anew(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            while scene.node.world.height < journal.state.valid_until:
+                scene.node.make_block()
+            assert not await finish_post(requester, journal)
+            assert journal.state.is_told
+            assert journal.state.fees == 0
+            nursery.start_soon(spark.echo)
+            ended = await run_task(requester, scene.order, Quiet())
+    assert ended.closing is not None
+    assert ended.closing.is_good
+
+
+async def test_two_commands_cannot_drive_one_task(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            with journal.held(), pytest.raises(Fault, match="3155"):
+                await follow(requester, requester.journals.find(journal.state.task[:8]), Quiet())
+            with requester.journals.held(), pytest.raises(Fault, match="3164"):
+                await run_task(requester, scene.order, Quiet())
+
+
+async def test_a_result_that_is_left_in_review_can_be_attached_to_and_rejected(scene: Scene) -> None:
+    class Undecided(Quiet):
+        answer = "leave"
+
+        async def judge(self, sight: object, fetched: object, score: int | None) -> Verdict:
+            return Verdict(self.answer)  # type: ignore[arg-type]  # one of the three words
+
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(spark.echo)
+            left = await run_task(requester, scene.order, Undecided())
+            assert left.closing is None
+            assert left.sight is not None
+            again = Undecided()
+            again.answer = "reject"
+            ended = await run_task(requester, scene.order, again)
+    assert ended.closing is not None
+    assert ended.closing.facts["ending"] == "rejected"
+    assert ended.closing.facts["burned"] == ended.closing.facts["price"]
+
+
+async def test_a_check_below_the_mark_is_not_accepted_by_a_program(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(spark.echo)
+            order = replace(scene.order, check=EXAMPLE / "check.wasm", pass_mark=100)
+            quiet = Quiet(pass_mark=100)
+            left = await run_task(requester, order, quiet)
+    scored = next(event for event in quiet.events if event.kind == "scored")
+    assert left.closing is None
+    assert scored.facts["score"] < 100
+    assert "is below the mark of 100" in scored.text
+
+
+async def test_a_check_that_says_no_number_is_the_checks_fault(tmp_path: Path) -> None:
+    (tmp_path / "result").mkdir()
+    with trio.fail_after(LIMIT_S), pytest.raises(Fault, match="3160"):
+        await score_result(EXAMPLE / "readings.wasm", tmp_path / "result")
+
+
+async def test_nobody_offers_and_everything_comes_back(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            ended = await run_task(requester, scene.order, Quiet())
+    assert ended.closing is not None
+    assert ended.closing.facts["ending"] == "expired"
+
+
+async def test_a_step_that_was_answered_already_is_found_not_repeated(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            await finish_post(requester, journal)
+            first = await answering.cancel(requester, journal.task, journal)
+            again = await answering.cancel(requester, journal.task, journal)
+            assert first.txid == again.txid
+            sight = await look(requester.node, requester.network, journal.task)
+    assert sight is not None
+    assert sight.task.ending == Ending.CANCELLED_OPEN
+
+
+async def test_judges_are_answered_with_not_yet(scene: Scene) -> None:
+    from eubchain.client.task_run.requester import send_step
+    from vm.task.payloads import Dispute
+
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            with pytest.raises(RemoteRefusal, match="not_yet"):
+                await send_step(requester, Dispute(bytes(32), 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"gpus": 64, "module": None, "image": "sha256:" + "0" * 64},
+            "64 GPUs; largest registered spark has 0.",
+        ),
+        ({"cpu_milli": 9_000}, "9 processor cores; largest registered spark has 8."),
+        ({"memory_bytes": 2**40}, "1 TiB of memory; largest registered spark has 64 GiB."),
+        ({"disk_bytes": 2**41}, "2 TiB of disk; largest registered spark has 1 TiB."),
+        ({"min_kappa": 10**9}, "none of those that are large enough is allowed"),
+    ],
+)
+async def test_the_impossible_is_said_before_a_signature(
+    scene: Scene, change: dict[str, object], sentence: str
+) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            with pytest.raises(Fault) as caught:
+                await preview_order(requester, replace(scene.order, **change))  # type: ignore[arg-type]  # fields
+            assert sentence in str(caught.value)
+            assert requester.journals.all() == []
+
+
+async def test_the_previewed_fee_covers_what_the_steps_cost(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            preview = await preview_order(requester, scene.order)
+            nursery.start_soon(spark.echo)
+            await run_task(requester, scene.order, Quiet())
+            fees = requester.journals.all()[0].state.fees
+    assert 0 < fees <= preview.fees_max
+    assert preview.quote.escrow == eubc(2)
+    assert [c.spark.hardware for c in preview.candidates] == [HARDWARE]
+
+
+# ---------------------------------------------------------------------------------- plain output
+
+
+GOLDEN = """\
+T  posted in block N; offers until block N
+T  sealed input uploaded, N bytes
+T  1 offer, the best 1 EUBC from ADDRESS
+T  matched with ADDRESS for 1 EUBC; 1 EUBC came back
+T  granted; the spark prepares, until block N
+T  running since block N, until block N at the latest
+T  delivered N bytes; your answer is due by block N
+T  result in OUT: 2 files, digest HASH is right
+T  accepted
+T  The result was accepted in block N.
+T  You paid 1 of the 2 EUBC reserved (0.98 to the spark, 0.02 protocol fee, 0 burned); 1 EUBC came back. \
+Your transactions cost X EUBC; the deposit of 0.01 EUBC returns with block N.
+"""
+
+
+async def test_the_plain_output_tells_every_stage_once(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eubchain.cli.task import drive
+
+    SESSION.begin()
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, _):
+            preview = await preview_order(requester, scene.order)
+            journal = await sign_post(requester, preview)
+            capsys.readouterr()
+
+            async def script() -> None:
+                # Step by step, each seen before the next: so that no stage is too short to be told.
+                task, spec, job = await spark.begin()
+                await spark.say(task, spec, job, b"hello\n\x1b[2Jevil\n")
+                await spark.until(task, Stage.RUNNING)
+                await spark.deliver(task, spec, job, spark.room / "input")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(script)
+                code, _ = await drive(requester, journal, 5)
+    shown = capsys.readouterr()
+    assert code == 0
+    assert shown.out == "hello\n\N{REPLACEMENT CHARACTER}[2Jevil\n", "no control reaches the terminal"
+    lines = [_plain(row, scene) for row in shown.err.splitlines()]
+    told = set(GOLDEN.splitlines())
+    assert set(lines[:-1]) <= told | {row for row in lines if row.startswith("T  waiting")}
+    for row in ("posted", "matched", "delivered", "result in", "accepted", "You paid"):
+        assert sum(line.startswith(f"T  {row}") for line in lines) == 1, row
+    assert lines[-1].startswith("next: ls ")
+
+
+def _plain(row: str, scene: Scene) -> str:
+    """A line without what differs from run to run."""
+    row = row.replace(str(scene.room / "out"), "OUT")
+    row = re.sub(r"^\d+:\d\d  ", "T  ", row)
+    row = re.sub(r"deub1[a-z0-9]+", "ADDRESS", row)
+    row = re.sub(r"\b[0-9a-f]{64}\b", "HASH", row)
+    row = re.sub(r"block \d+", "block N", row)
+    row = re.sub(r"[\d,]+ bytes", "N bytes", row)
+    return re.sub(r"cost 0\.\d+ EUBC", "cost X EUBC", row)
