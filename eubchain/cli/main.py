@@ -32,6 +32,7 @@ from eubchain.client.connection import RemoteRefusal
 VALUE_OPTIONS = ("--home", "--node", "--password-file", "--password-fd")
 FLAGS = ("--json", "--yes", "-y")
 EPILOG = "Anywhere: --json · --home DIR · --node URL · --yes · --password-file FILE · --password-fd N"
+EXIT_CODES = "Exit codes: 0 done · 1 failed · 2 usage · 3 no node reached · 4 refused by the chain"
 
 WRONG_USAGE = Reason(
     3902,
@@ -69,7 +70,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="eubchain",
         help="EUB Chain 燎原链: idle GPUs, one market for compute.",
-        epilog=EPILOG,
+        epilog=f"{EPILOG}\n\n{EXIT_CODES}",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -178,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read our output stopped; there is nobody to tell, not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
+    except UnicodeDecodeError:
+        sys.exit(report(Fault(FILE_REFUSED, file="a file or stdin", why="it is not UTF-8 text")))
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         sys.exit(report(Fault(FILE_REFUSED, file=str(error.filename or "a file"), why=why)))

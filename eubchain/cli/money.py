@@ -201,22 +201,25 @@ def _waiting_line(view: dict[str, Any]) -> str:
 
 async def _unsettled(node: Connection, network: Network, address: bytes, height: int) -> list[dict[str, Any]]:
     """What this wallet signed and nobody was told the end of; noted once told."""
-    from eubchain.client.sending import look_up
+    from eubchain.client.payments import Stands, whereabouts
 
     outbox, told = SESSION.outbox(), []
     for entry in outbox.entries():
         signed = entry.signed
         if entry.outcome is not None or signed.sender != address.hex():
             continue
-        view = await look_up(node, bytes.fromhex(signed.txid))
-        if view is not None:
+        found = await whereabouts(node, network, signed, height)
+        if found is not None and found.stands in (Stands.INCLUDED, Stands.WAITING):
             continue  # it stands among the others
-        ended = height > signed.valid_until
-        stands = "expired, nothing spent" if ended else "signed, not at this node"
-        told.append({"txid": signed.txid, "stands": stands, "valid_until": signed.valid_until})
-        account = await node.call("account_get", address=network.show(address))
-        if ended and account["nonce"] <= signed.nonce:
+        if found is not None:
+            stands = "unsent" if found.stands is Stands.UNSENT else "unknown: this node keeps no index"
+        elif height > signed.valid_until:
+            stands = "expired, nothing spent"
             outbox.settle(bytes.fromhex(signed.txid), "expired")
+        else:
+            stands = "dropped, another took its number; nothing spent"
+            outbox.settle(bytes.fromhex(signed.txid), "dropped")
+        told.append({"txid": signed.txid, "stands": stands, "valid_until": signed.valid_until})
     return told
 
 

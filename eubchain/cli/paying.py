@@ -18,6 +18,7 @@ import typer
 from consensus.types.address import PREFIXES
 from consensus.types.amounts import format_eubc
 from consensus.types.errors import Fault
+from consensus.types.genesis import Genesis, genesis_hash
 from consensus.types.wording import Wording
 from eubchain.cli.session import NOT_CONFIRMED, SESSION
 from eubchain.client.connection import Connection, RemoteRefusal
@@ -84,26 +85,30 @@ class Order(NamedTuple):
 
 async def open_network(node: Connection, *, signing: bool = False) -> Network:
     """The node's network, checked against the home's and the one met there before."""
-    from eubchain.client.network import Pins, learn_network
+    from eubchain.client.network import Pins, learn_network, network_of
 
-    network = await learn_network(node)
+    own = home_genesis()
     pins = Pins(SESSION.home / "wallet")
-    pins.check(node.url, network, home_genesis())
+    status = await node.call("chain_status")
+    if own is not None and status.get("genesis_hash") == "0x" + genesis_hash(own).hex():
+        network = network_of(own)  # the home's own record: nothing needs to be learned
+    else:
+        network = await learn_network(node)
+    pins.check(node.url, network, None if own is None else genesis_hash(own))
     if signing:
         pins.remember(node.url, network)
     SESSION.network_prefix = network.prefix
     return network
 
 
-def home_genesis() -> bytes | None:
-    """The genesis hash of the node's home, if it is one."""
+def home_genesis() -> Genesis | None:
+    """The genesis record of the home, if it is a node's."""
     file = SESSION.home / "config" / "genesis.json"
     if not file.exists():
         return None
-    from consensus.types.genesis import genesis_hash
     from genesis.files import read_genesis
 
-    return genesis_hash(read_genesis(file))
+    return read_genesis(file)
 
 
 def carry_out(order: Order, terms: Terms) -> None:
@@ -157,7 +162,7 @@ def show_summary(name: str, prepared: Prepared, lines: list[tuple[str, str]], mo
             f"{format_eubc(prepared.fee_expected)} as it looks now",
         ),
         ("balance", f"{format_eubc(prepared.spendable)} → {format_eubc(left)} EUBC at least"),
-        ("valid until", f"height {prepared.body.valid_until}, about {seconds} s from now"),
+        ("valid for", f"{blocks} blocks once signed, about {seconds} s; after that nothing can be spent"),
     ]
     for label, value in summary:
         SESSION.note(f"  {label:<12} {value}")

@@ -201,10 +201,10 @@ async def _explain(who: str | None, price: int) -> None:
             f"coefficient {found['kappa'] / PPB:.4f}  {found['address']}",
             f"  two thirds reputation {found['reputation'] / PPB:.4f}, "
             + f"one third power {found['power_term'] / PPB:.4f}",
-            "  factor                        adds   twice of it adds",
+            "  factor                       adds      twice of it adds",
         ]
         lines += [
-            f"  {FACTORS[f['name']]:<27} {f['contributes'] / PPB:+.4f}   {f['doubled_at_once'] / PPB:+.4f}"
+            f"  {FACTORS[f['name']]:<28} {f['contributes'] / PPB:+.4f}   {f['doubled_at_once'] / PPB:+.4f}"
             for f in found["factors"]
         ]
         lines.append(f"  what a task of {format_eubc(price)} EUBC would change")

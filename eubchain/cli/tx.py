@@ -200,6 +200,7 @@ def decode(transaction: Raw) -> None:
 
     Example: eubchain tx decode signed.txt
     """
+    from consensus.types.genesis import genesis_hash
     from consensus.types.naming import to_named
     from consensus.types.transaction import wtxid_of
     from vm.registry import OPERATION_OF
@@ -215,5 +216,5 @@ def decode(transaction: Raw) -> None:
     }
     genesis = paying.home_genesis()
     if genesis is not None:
-        facts["txid"] = _txid(decoded, genesis).hex()
+        facts["txid"] = _txid(decoded, genesis_hash(genesis)).hex()
     SESSION.result(facts)

@@ -72,7 +72,9 @@ class Connection:
             raise Fault(ANSWER_MALFORMED, url=self.url, why="it does not answer with an object")
         if "error" in answer:
             raise RemoteRefusal(_wording(answer["error"]))
-        return answer.get("result")
+        if "result" not in answer:
+            raise Fault(ANSWER_MALFORMED, url=self.url, why="its answer has neither result nor error")
+        return answer["result"]
 
     async def _post(self, request: Any) -> Any:
         try:

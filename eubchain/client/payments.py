@@ -33,7 +33,7 @@ from eubchain.client.sending import (
     await_final,
     final_of,
     look_up,
-    renumber,
+    refresh,
     sign,
     submit,
 )
@@ -101,15 +101,20 @@ async def find_earlier(
         repeat = find_repeat(outbox.entries(), intent, height)
         if repeat is None:
             return None
-        earlier = await _where(node, network, repeat.signed, height)
+        earlier = await whereabouts(node, network, repeat.signed, height)
         if earlier is not None:
             return earlier
         outcome: outboxes.Outcome = "expired" if height > repeat.signed.valid_until else "dropped"
         outbox.settle(bytes.fromhex(repeat.signed.txid), outcome)
 
 
-async def _where(node: Connection, network: Network, entry: outboxes.Signed, height: int) -> Earlier | None:
-    """Ask the chain; None when it is certain that it never was and never will be included."""
+async def whereabouts(
+    node: Connection, network: Network, entry: outboxes.Signed, height: int
+) -> Earlier | None:
+    """Ask the chain about something signed; None when certainly it is not and never will be included.
+
+    `height` is the head's.
+    """
     view = await look_up(node, bytes.fromhex(entry.txid))
     if view is not None:
         if view["height"]:
@@ -176,7 +181,7 @@ async def _held(outbox: Outbox) -> AsyncIterator[None]:
 async def _sign_recorded(
     node: Connection, prepared: Prepared, outbox: Outbox, signer: Signer, acknowledged: bytes | None
 ) -> Signed:
-    prepared = await renumber(node, prepared)
+    prepared = await refresh(node, prepared)
     body = prepared.body
     intent = intent_of(prepared.network, body.sender, body.payload)
     repeat = find_repeat(outbox.entries(), intent, prepared.height)

@@ -218,15 +218,15 @@ async def prepare(
     )
 
 
-async def renumber(node: Connection, prepared: Prepared) -> Prepared:
-    """The same with the sender's present nonce: another command may have used it since."""
-    body = prepared.body
+async def refresh(node: Connection, prepared: Prepared) -> Prepared:
+    """The same for now: time has passed while a person thought, another command may have sent something."""
+    body, height = prepared.body, (await node.call("chain_status"))["height"]
     account = await node.call("account_get", address=prepared.network.show(body.sender))
-    if account["pending_nonce"] == body.nonce:
-        return prepared
-    body = replace(body, nonce=account["pending_nonce"])
+    lifetime = body.valid_until - prepared.height
+    body = replace(body, nonce=account["pending_nonce"], valid_until=height + lifetime)
     txid = txid_of(prepared.network.rules.genesis, encode(body))
-    return prepared._replace(transaction=Transaction(body, prepared.transaction.auth), txid=txid)
+    transaction: Transaction[Any] = Transaction(body, prepared.transaction.auth)
+    return prepared._replace(transaction=transaction, txid=txid, height=height)
 
 
 def sign(prepared: Prepared, signer: Signer) -> Signed:

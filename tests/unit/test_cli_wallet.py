@@ -13,6 +13,8 @@ import pytest
 
 from consensus.types.address import format_address
 from consensus.types.amounts import eubc
+from eubchain.cli.session import SESSION
+from eubchain.node.validator_key import ValidatorKey, write_validator_key
 from tests.cli_world import Cli
 from tests.rpc_world import WorldNode, patched
 from tests.world import World
@@ -185,6 +187,32 @@ def test_history_shows_the_place_in_the_queue_and_the_countdown(purse: Purse) ->
     assert "expired" not in purse.cli("wallet", "history").out, "told once"
 
 
+def test_a_long_thought_at_the_question_does_not_shorten_the_payments_life(
+    purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The summary waits for an answer while blocks go on; what is signed then is valid from then on."""
+    ask = SESSION.ask
+
+    def think(question: str) -> bool:
+        for _ in range(8):
+            purse.node.make_block()
+        return ask(question)
+
+    monkeypatch.setattr(SESSION, "ask", think)
+    assert purse.cli("wallet", "send", purse.bob, "1", "--lifetime", "5", typed="y\n").code == 0
+
+
+def test_without_an_index_history_never_says_that_nothing_was_spent(
+    purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with patched(WorldNode(indexed=False), monkeypatch) as node:
+        node.makes_blocks = False
+        assert purse.cli("wallet", "send", purse.bob, "1", "--yes", "--no-wait", "--lifetime", "2").code == 0
+        for _ in range(4):
+            node.make_block()
+        assert "unknown: this node keeps no index" in purse.cli("wallet", "history").out
+
+
 def test_history_lists_what_was_paid_and_received(purse: Purse) -> None:
     purse.cli("wallet", "send", purse.bob, "1.25", "--yes")
     purse.world.succeed("bob", Transfer(purse.world["alice"].address, eubc(2)))
@@ -306,3 +334,27 @@ def test_a_jailed_validator_is_told_the_line_that_mends_it(
         node.world.until_height(early["validator"]["unjail_height"])
         assert purse.cli("validator", "show", "operator").err.rstrip().endswith("unjail --from operator")
         assert purse.cli("validator", "unjail", "--from", "operator", "--yes").code == 0
+
+
+def test_an_account_with_a_bond_and_a_key_becomes_a_validator(purse: Purse) -> None:
+    newcomer = purse.world.add_operator("newcomer")
+    purse.world.succeed("alice", Transfer(newcomer.address, eubc(1_000)))
+    purse.cli.add_person(purse.world, "newcomer")
+    purse.cli.wallet.set_default("newcomer")
+    address = purse.address("newcomer")
+    file = purse.cli.home / "config" / "validator_key.json"
+    write_validator_key(file, ValidatorKey(address, newcomer.consensus, bytes(32), 0, 64))
+    line = ("validator", "register", "--name", "lab-7", "--yes")
+    assert purse.cli(*line, "--json").error["name"] == "bond_below_minimum"
+    assert purse.cli(*line, "--from", "alice", "--json").error["name"] == "bad_argument", (
+        "another account's key"
+    )
+    assert purse.cli("stake", "bond", "200", "--yes").code == 0
+    assert purse.cli(*line).code == 0
+    assert purse.cli("validator", "update", "--name", "lab-8", "--yes").code == 0
+    shown = purse.cli("validator", "show", "--json").json["validator"]
+    assert (shown["name"], shown["status"], shown["key"]) == (
+        "lab-8",
+        "active",
+        "0x" + newcomer.consensus.public.hex(),
+    )
