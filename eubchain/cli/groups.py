@@ -13,6 +13,7 @@ from eubchain.cli import (
     query,
     setup,
     spark,
+    spark_bench,
     spark_init,
     stake,
     task,
@@ -55,5 +56,5 @@ TOP_LEVEL = [
 ]
 
 assert money.app is wallet.app, "one group in two files"
-assert spark_init.app is spark.app, "one group in two files"
+assert spark_bench.app is spark_init.app is spark.app, "one group in three files"
 assert task.app is task_looks.app is task_steps.app, "one group in three files"
