@@ -13,9 +13,7 @@ Errors: 2060 diverged.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
+from collections.abc import Awaitable, Callable, Sequence
 import structlog
 import trio
 
@@ -39,6 +37,7 @@ from consensus.agreement.inputs import (
     BlockBuilt,
     BlockChecked,
     BlockReceived,
+    CertificateReceived,
     ProposalReceived,
     RecordedInput,
     StartHeight,
@@ -53,19 +52,23 @@ from consensus.agreement.state import State
 from consensus.types.block import BLOCK, Block, Commit
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
+from eubchain.node.arrivals import Arrival, Item, Overtaken, ProposalDue, WatchOver
 from eubchain.node.durable_files import DurableFiles
 from eubchain.node.execution import Executed
-from eubchain.node.guard import Refusal, Signer
-from eubchain.node.network import Network
+from eubchain.node.guard import Refusal, Signer, SignerGuard
+from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
-from eubchain.node.recovery import Plan, Signing, WalAction
-from eubchain.node.wal import Wal, WalContents
+from eubchain.node.recovery import WATCH_SECONDS, Plan, Signing, WalAction
+from eubchain.node.twin_watch import TwinWatch, look_for_twin
+from eubchain.node.wal import Wal, WalContents, read_wal
 from vm import head as heads
 
 log = structlog.get_logger("engine")
 
 INBOX_MAX = 4_096
 """Inputs that wait; when it is full the sender waits, which slows the socket that fills it."""
+BLOCKS_WAIT_S = 0.5
+"""How long final blocks are waited for before looking whether they are still needed."""
 
 DIVERGED = Reason(
     2060,
@@ -75,21 +78,6 @@ DIVERGED = Reason(
     "finds invalid twice: this node is wrong, and signs nothing more.",
     "Run `eubchain inspect`; then restore a backup, or update the program, and start again.",
 )
-
-
-class Arrival(NamedTuple):
-    """An input for a height, from the network or from this node's own work."""
-
-    height: int
-    event: RecordedInput
-    is_own: bool = False
-
-
-class ProposalDue(NamedTuple):
-    """The moment to sign a proposal has come."""
-
-    height: int
-    effect: SignAndSendProposal
 
 
 Finished = Callable[[Executed, Commit], Awaitable[None]]
@@ -107,7 +95,7 @@ class Engine:
         evidence: Callable[[DoubleSign], None],
         clock_ms: Callable[[], int],
         timeouts: Timeouts,
-        signer: Signer | None,
+        signer: SignerGuard | None,
     ) -> None:
         self._production = production
         self._execution = production.execution
@@ -118,8 +106,10 @@ class Engine:
         self._evidence = evidence
         self._clock_ms = clock_ms
         self._timeouts = timeouts
-        self._signer = signer
-        self._send, self._inbox = trio.open_memory_channel[Arrival | ProposalDue](INBOX_MAX)
+        self._guard = signer
+        self._signer: Signer | None = signer
+        self._watch: TwinWatch | None = None
+        self._send, self._inbox = trio.open_memory_channel[Item](INBOX_MAX)
         self._blocks: dict[bytes, Block] = {}
         self._executed: dict[bytes, Executed] = {}
         self._silent_up_to = 0
@@ -144,6 +134,15 @@ class Engine:
             self._blocks[block_id] = block
             await self._send.send(Arrival(self.height, BlockReceived(block_id)))
 
+    async def overtake(self, blocks: Sequence[Final]) -> None:
+        """Apply final blocks that follow the head; returns when they are in the ledger.
+
+        With none it only wakes an engine that waits for blocks.
+        """
+        item = Overtaken(tuple(blocks), trio.Event())
+        await self._send.send(item)
+        await item.done.wait()
+
     async def run(
         self,
         plan: Plan,
@@ -154,22 +153,36 @@ class Engine:
         self._silent_up_to = plan.silent_up_to
         if plan.signing not in (Signing.AT_ONCE, Signing.ABOVE, Signing.AFTER_WATCHING):
             self._signer = None
+        if plan.signing is Signing.AFTER_WATCHING:
+            assert self._guard is not None, "only a node with a key watches for its twin"
+            self._watch = TwinWatch(self._execution.ledger.height, _now_s(), self._guard.last)
         self.why_silent = "" if plan.signing is Signing.AT_ONCE else plan.why
         log.info("agreement begins", height=self.height, plan=plan.why)
         resumes = plan.wal in (WalAction.REPLAY, WalAction.REPLAY_AND_DECIDE)
         contents = found if resumes else None
         task_status.started()
         while True:
-            await self._one_height(contents)
-            contents = None
+            contents = await self._one_height(contents)
+            while contents is None and self._network.is_behind():
+                await self._wait_for_blocks()
 
-    async def _one_height(self, contents: WalContents | None) -> None:
+    async def _wait_for_blocks(self) -> None:
+        """Take final blocks instead of beginning a height that is decided long ago."""
+        with trio.move_on_after(BLOCKS_WAIT_S):
+            item = await self._inbox.receive()
+            if isinstance(item, Overtaken):
+                await self._follow(item)
+
+    async def _one_height(self, contents: WalContents | None) -> WalContents | None:
+        """Agree on a height, or leave it; returns the log to enter the same height again with, if so."""
         start = self._start()
         self._blocks, self._executed, self._decision = {}, {}, None
         self._own.clear()
         async with trio.open_nursery() as tasks:
             self._tasks = tasks
-            self._network.at_height(start.height)
+            self._network.at_height(start)
+            if self._watch is not None:
+                tasks.start_soon(self._end_watch, start.height)
             if contents is None:
                 self._wal = await trio.to_thread.run_sync(
                     Wal.create, self._files, self._rules.genesis, start.height
@@ -179,20 +192,76 @@ class Engine:
                 effects = await self._resume(start, contents)
             await self._perform_all(effects)
             await self._apply_own()
-            while self._decision is None:
-                item = await self._inbox.receive()
-                if item.height == start.height:
-                    await self._take(item)
-            decided = self._decision
-            executed = self._executed.get(decided.block_id)
+            left: Overtaken | WatchOver | None = None
+            while self._decision is None and left is None:
+                left = await self._next(start)
             tasks.cancel_scope.cancel()
+        decided = self._decision
+        if decided is None:
+            return await self._leave(left)
+        executed = self._executed.get(decided.block_id)
         # Outside the height's nursery: a decided block is committed whole, whatever is cancelled.
         with trio.CancelScope(shield=True):
             if executed is None:
-                executed = await self._production.execute(self._blocks[decided.block_id])
+                block = self._blocks[decided.block_id]
+                executed = await self._production.execute(block, is_decided=True)
             await self._execution.commit(executed, decided.commit)
             self._wal.close()
             await self._finished(executed, decided.commit)
+        return None
+
+    async def _next(self, start: StartHeight) -> Overtaken | WatchOver | None:
+        """Take one item; return it if it ends this height without a decision of this node's own."""
+        item = await self._inbox.receive()
+        match item:
+            case Overtaken(blocks=blocks):
+                if any(final.block.header.height == start.height for final in blocks):
+                    return item
+                item.done.set()
+            case WatchOver(height=height):
+                return item if height == start.height and self._watch is not None else None
+            case Arrival() | ProposalDue() if item.height == start.height:
+                await self._take(item)
+        return None
+
+    async def _leave(self, why: Overtaken | WatchOver | None) -> WalContents | None:
+        """End a height undecided. Whatever was signed in it stays in its log until its block is final."""
+        self._wal.close()
+        if isinstance(why, Overtaken):
+            await self._follow(why)
+            return None
+        return await trio.to_thread.run_sync(read_wal, self._files, self._rules.genesis)
+
+    async def _follow(self, item: Overtaken) -> None:
+        """Apply final blocks; one that this node finds invalid twice means that this node is wrong."""
+        for final in item.blocks:
+            height, block = final.block.header.height, final.block
+            if height != self.height:
+                continue
+            with trio.CancelScope(shield=True):
+                executed = await self._production.judge(block) or await self._production.judge(block)
+                if executed is None:
+                    raise Fault(DIVERGED, height=height, block=final.block_id)
+                await self._execution.commit(executed, final.commit)
+                await self._finished(executed, final.commit)
+            await trio.lowlevel.checkpoint()
+        item.done.set()
+
+    async def _end_watch(self, height: int) -> None:
+        await trio.sleep(WATCH_SECONDS)
+        await self._send.send(WatchOver(height))
+
+    def _is_watching(self, height: int) -> bool:
+        """Whether nothing may be signed yet; adopts the new place when the watch is over."""
+        if self._watch is None:
+            return False
+        if not self._watch.is_over(height, _now_s()):
+            return True
+        assert self._guard is not None, "only a node with a key watches for its twin"
+        self._guard.adopt_place()
+        self._watch = None
+        log.info("no twin was seen: this node signs from now on", height=height)
+        return False
 
     def _start(self) -> StartHeight:
         view = heads.view(self._execution.ledger, self._rules)
@@ -200,7 +269,8 @@ class Engine:
         validators = heads.validators_at(view, head.height + 1)
         assert validators, "a height has validators"
         me = None
-        if self._signer is not None and head.height + 1 > self._silent_up_to:
+        is_watching = self._is_watching(head.height)
+        if self._signer is not None and not is_watching and head.height + 1 > self._silent_up_to:
             me = next((i for i, v in enumerate(validators) if v.key == self._signer.public), None)
             self.why_silent = "" if me is not None else "the key is not in the validator set"
         interval = self._rules.params.chain.block_interval_ms
@@ -225,6 +295,8 @@ class Engine:
 
     async def _apply(self, item: Arrival) -> None:
         event = item.event
+        if self._watch is not None and self._guard is not None and self.state is not None:
+            look_for_twin(self._watch, self._guard.public, self.state.start.validators, event)
         after, effects = step(self.state, event)
         if after is not self.state:
             if isinstance(event, BlockBuilt | BlockReceived):
@@ -360,3 +432,7 @@ class Engine:
         vote = Vote(effect.kind, effect.height, effect.round, effect.block_id, me, signature)
         self._network.send(vote)
         self._own.append(Arrival(effect.height, VoteReceived(vote), is_own=True))
+
+
+def _now_s() -> int:
+    return int(trio.current_time())

@@ -24,7 +24,9 @@ from consensus.types.tree import TreeUpdate, hash_writes, update_steps
 from consensus.validators import validators_hash
 from eubchain.ledger.layout import IndexRows
 from eubchain.ledger.ledger import Ledger, NewBlock
+from eubchain.node.verdicts import Verdicts
 from vm import head as heads
+from vm.claims import Judge, claims_to_close, take_as_true
 from vm.inclusion import Broken
 from vm.rules import Rules
 from vm.transition import Outcome, apply_in_slices
@@ -65,10 +67,15 @@ async def in_slices(steps: Generator[None, None, T]) -> T:
 class Execution:
     """Execution on one ledger; one block is built or checked at a time."""
 
-    def __init__(self, ledger: Ledger, rules: Rules, *, with_index: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, rules: Rules, *, with_index: bool, verdicts: Verdicts | None = None
+    ) -> None:
         self.ledger = ledger
         self.rules = rules
+        self.verdicts = verdicts or Verdicts()
+        """Of proofs of resource."""
         self._with_index = with_index
+        self.verdicts.look(heads.view(ledger, rules))
 
     async def build(
         self,
@@ -81,8 +88,16 @@ class Execution:
 
         What validation would refuse is left out; candidates that met a bug of ours are logged.
         """
+        await self._complete_verdicts()
         running = apply_in_slices(
-            self.ledger, self.rules, header, last_commit, candidates, strict=False, enough=enough
+            self.ledger,
+            self.rules,
+            header,
+            last_commit,
+            candidates,
+            strict=False,
+            enough=enough,
+            judge=self.verdicts.judge,
         )
         outcome = await in_slices(running)
         for skipped in outcome.skipped:
@@ -109,13 +124,33 @@ class Execution:
         block = Block(complete, tuple(c.raw for c in outcome.included), last_commit)
         return Executed(block, block_id(self.rules.genesis, complete), outcome, update)
 
-    async def execute(self, block: Block, candidates: list[Candidate[Any]]) -> Executed:
+    async def execute(
+        self, block: Block, candidates: list[Candidate[Any]], *, is_decided: bool = False
+    ) -> Executed:
         """Apply a block whose header and signatures hold; raise `BlockInvalid` when roots differ.
 
-        `Broken` passes through: whoever asks knows whether the block is proposed or decided.
+        Of a decided block, proofs of resource are taken as true first and judged only if roots differ
+        then: the network has judged them, and its roots say how. `Broken` passes through: whoever asks
+        knows whether the block is proposed or decided.
         """
+        if is_decided:
+            try:
+                return await self._execute(block, candidates, take_as_true)
+            except BlockInvalid:
+                if not claims_to_close(heads.view(self.ledger, self.rules)):
+                    raise
+        await self._complete_verdicts()
+        return await self._execute(block, candidates, self.verdicts.judge)
+
+    async def _complete_verdicts(self) -> None:
+        """Before a block in which a window closes: all verdicts must be there, for the loop computes none."""
+        await self.verdicts.complete(claims_to_close(heads.view(self.ledger, self.rules)))
+
+    async def _execute(self, block: Block, candidates: list[Candidate[Any]], judge: Judge) -> Executed:
         header = block.header
-        running = apply_in_slices(self.ledger, self.rules, header, block.last_commit, candidates, strict=True)
+        running = apply_in_slices(
+            self.ledger, self.rules, header, block.last_commit, candidates, strict=True, judge=judge
+        )
         outcome = await in_slices(running)
         update = await self._update(outcome.writes)
         found = (
@@ -148,6 +183,7 @@ class Execution:
         # Not abandoned on cancel: a batch is written whole before anything else happens.
         await trio.to_thread.run_sync(self.ledger.write_batch, prepared)
         self.ledger.advance(prepared)
+        self.verdicts.look(heads.view(self.ledger, self.rules))
 
     def last_commit(self) -> Commit | None:
         """The commit for the head, which the next block carries; None at height 0."""

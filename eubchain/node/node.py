@@ -164,6 +164,7 @@ class Node:
             ledger, opened.genesis, rules, self.mempool, self.pool, self.metrics, wall_clock_ms
         )
         execution = Execution(ledger, rules, with_index=config.flag("ledger", "index"))
+        self.verdicts = execution.verdicts
         identity = None
         if opened.validator is not None:
             key = opened.validator
@@ -245,6 +246,7 @@ async def run_node(
     opened, config, service = node.opened, node.config, node.service
     async with trio.open_nursery() as core:
         await core.start(node.pool.run)
+        core.start_soon(node.verdicts.run)
         await core.start(node.engine.run, opened.plan, opened.wal)
         async with trio.open_nursery() as edges:
             origins, hosts = config.texts("rpc", "origins"), config.texts("rpc", "hosts")

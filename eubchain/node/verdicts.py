@@ -1,0 +1,131 @@
+"""Verdicts on proofs of resource, computed by processes while a window waits to close.
+
+Here: the memo that the transition asks, the processes that fill it, completing it before a close.
+Not here: judging (verdict_worker.py), which claims there are (vm/claims.py).
+Keeps: a verdict is a pure function of its claim, so the memo can neither be wrong nor matter; the event
+loop computes none; what no later window asks for is forgotten.
+Errors: 1590 verdicts_failing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from consensus.resource.proof import Claim
+from consensus.resource.windows import last_proof_at
+from consensus.types.codec import Codec, encode
+from consensus.types.errors import Fault, Reason, Rejected
+from spark_node.prover.process import child_environment, spare_threads
+from vm.claims import claims, judge_here
+from vm.state import State
+from vm.windows import last_window
+
+ATTEMPTS_MAX = 3
+RETRY_S = 1.0
+SHARES_PER_PROCESS = 256
+"""A process takes at least so many if there are: starting one costs as much as fifty shares."""
+VERDICTS: Codec[tuple[int, ...]] = Codec(tuple[int, ...])
+
+log = structlog.get_logger("verdicts")
+
+VERDICTS_FAILING = Reason(
+    1590,
+    "verdicts_failing",
+    "attempts:count",
+    "The processes that judge proofs of resource died {attempts} times over one batch.",
+    "Look for an out-of-memory message in the system log; the node goes on when the cause is gone.",
+)
+
+
+class Verdicts:
+    """Run with `nursery.start_soon(verdicts.run)`; hand `judge` to the transition."""
+
+    def __init__(self, processes: int = 0) -> None:
+        self._processes = processes or spare_threads(os.cpu_count() or 1)
+        self._known: dict[Claim, int] = {}
+        self._wanted: list[Claim] = []
+        self._more = trio.Event()
+        self._turn = trio.Lock()
+        """One batch at a time: two would judge the same claims twice."""
+
+    def judge(self, claim: Claim) -> int:
+        """The verdict on a claim; known, unless nobody asked for it in time."""
+        verdict = self._known.get(claim)
+        return judge_here(claim) if verdict is None else verdict
+
+    def look(self, state: State) -> None:
+        """After a block: see what the running window will need, once no more proofs can change it."""
+        last = last_window(state)
+        if last is None or last.is_closed or state.block.height < last_proof_at(last.window):
+            return
+        if last.sample_beacon is None and last.shares > last.window.verify_budget:
+            return  # crowded: which shares are looked at is not known before the sample beacon
+        wanted = [claim for _, claim in claims(state, last) if claim.checked]
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._more.set()
+
+    async def run(self) -> None:
+        """Judge what `look` found, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            try:
+                await self.complete(self._wanted)
+            except Fault as fault:
+                # The close asks again and then it must succeed; until then there is time to recover.
+                log.error("proofs of resource cannot be judged yet", why=str(fault))
+
+    async def complete(self, wanted: Sequence[Claim]) -> None:
+        """Know the verdicts on all these claims; raises `Fault` 1590."""
+        if not wanted:
+            return
+        async with self._turn:
+            missing = [claim for claim in wanted if claim not in self._known]
+            if missing:
+                window = wanted[0].window
+                self._known = {c: v for c, v in self._known.items() if c.window == window}
+                async with trio.open_nursery() as nursery:
+                    for batch in _shared_out(missing, self._processes):
+                        nursery.start_soon(self._judge, batch)
+
+    async def _judge(self, batch: list[Claim]) -> None:
+        """Judge a batch in one process; a process that dies is started again."""
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
+                await trio.sleep(RETRY_S)
+            done = await trio.run_process(
+                [sys.executable, "-m", "eubchain.node.verdict_worker"],
+                stdin=encode(tuple(batch)),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                env=child_environment(1),
+            )
+            try:
+                verdicts = VERDICTS.decode(done.stdout)
+            except Rejected:
+                log.warning("a process that judges proofs died", status=done.returncode)
+                continue
+            assert len(verdicts) == len(batch), "one verdict a claim"
+            self._known.update(zip(batch, verdicts, strict=True))
+            return
+        raise Fault(VERDICTS_FAILING, attempts=ATTEMPTS_MAX)
+
+
+def _shared_out(claims_: Sequence[Claim], processes: int) -> list[list[Claim]]:
+    """The claims in at most so many batches of about equal work, fewer if there is little."""
+    shares = sum(len(claim.checked) for claim in claims_)
+    count = max(1, min(processes, shares // SHARES_PER_PROCESS))
+    batches: list[list[Claim]] = [[] for _ in range(count)]
+    work = [0] * count
+    for claim in sorted(claims_, key=lambda c: -len(c.checked)):
+        lightest = work.index(min(work))
+        batches[lightest].append(claim)
+        work[lightest] += len(claim.checked)
+    return batches
