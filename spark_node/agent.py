@@ -29,6 +29,8 @@ from spark_node.lending import lent_of
 from spark_node.market import Market
 from spark_node.offering import Situation, WhyNot
 from spark_node.policy import IdleRules, PolicyFile
+from spark_node.prover.process import prove_in_process
+from spark_node.proving import Prover, Proving
 from spark_node.runtimes.runtime import Runtime
 from spark_node.seats import Seats
 from spark_node.serving import serve_shelf
@@ -66,6 +68,7 @@ class Means:
     minute_of_day: Callable[[], int]
     """Local time, for the policy's hours."""
     observe: Callable[[IdleRules, bool], owner.Observed] = owner.observe
+    prove: Prover = prove_in_process
 
 
 class Agent:
@@ -77,6 +80,7 @@ class Agent:
         self.journal = Journal(means.folder)
         self.market = Market(means.folder)
         self.seats = Seats()
+        self.proving = Proving(means.prove)
         self.heights = Heights()
         self.verdict = owner.Verdict(True, "", 0)
         self.spark: OwnSpark | None = None
@@ -86,6 +90,7 @@ class Agent:
         """Set when it ends by itself: retired, and nothing left to finish."""
         self._changed = trio.Event()
         self._is_retired = False
+        self._is_proving = False
         self._search_at = -math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -95,6 +100,7 @@ class Agent:
             self.workplace = await self._set_up(nursery)
             nursery.start_soon(self._watch_heights)
             nursery.start_soon(self._watch_owner)
+            nursery.start_soon(self._prove_in_windows)
             task_status.started(self.workplace.own_place)
             await self._look_until_retired()
             nursery.cancel_scope.cancel()
@@ -207,6 +213,24 @@ class Agent:
         views = [await self.chain.task(task) for task in known]
         return [view for view in views if view is not None]
 
+    async def _prove_in_windows(self) -> None:
+        """Apart from the look at everything: a search lasts as long as its window."""
+        while True:
+            changed = self._changed
+            try:
+                if self.spark is not None and self.heights.height and self.held_by() is None:
+                    policy = self.means.policy.policy
+                    await self.proving.look(self.workplace, policy, self.spark, self._hold_for_proof)
+            except Fault as fault:
+                if fault.reason is not CHAIN_AWAY:
+                    log.error("a window was missed", why=str(fault))
+            await changed.wait()
+
+    async def _hold_for_proof(self, is_held: bool) -> None:
+        self._is_proving = is_held
+        held = is_held or self.held_by() is not None
+        await self.seats.hold(held, PAUSE_RELEASE_S, "its machine proves")
+
     async def _retire(self) -> None:
         if not self._is_retired:
             await self.workplace.submit(NO_TASK, RetireSpark())
@@ -253,7 +277,9 @@ class Agent:
                 verdict = owner.Verdict(True, "", 0)
             was, self.verdict = self.held_by(), verdict
             held = self.held_by()
-            if held is WhyNot.PAUSED:
+            if self._is_proving:
+                pass
+            elif held is WhyNot.PAUSED:
                 await self.seats.hold(True, PAUSE_RELEASE_S, "its owner paused the spark")
             else:
                 await self.seats.hold(held is not None, rules.release_after_s, "its owner uses the machine")

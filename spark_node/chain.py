@@ -66,6 +66,25 @@ class OwnSpark(NamedTuple):
     running: int
     kappa: int
     """Parts per billion."""
+    difficulty: int
+    """D: tiles per share of its next proof."""
+    registered_epoch: int
+    banned_until: int
+    """Epoch before which it proves nothing."""
+
+
+class ProvingWindow(NamedTuple):
+    """The last window of proving; heights."""
+
+    window: int
+    """Its name: the height that opened it."""
+    epoch: int
+    """In which it was announced."""
+    search_until: int
+    last_proof: int
+    seed: bytes | None
+    """None until it is known."""
+    has_proved: bool
 
 
 class Ended(NamedTuple):
@@ -164,6 +183,10 @@ class Chain(Protocol):
 
     async def spark(self) -> OwnSpark | None:
         """The account's spark, None when it never registered one."""
+        ...
+
+    async def window(self) -> ProvingWindow | None:
+        """The window of proving that takes proofs in the next block, if one does."""
         ...
 
     async def open_tasks(self) -> Sequence[TaskView]:

@@ -62,6 +62,14 @@ OPTIONS = (
     Option("idle", "gpu_percent", 10, "Others keep the GPU below this."),
     Option("idle", "release_minutes", 15, "A task paused for so long is given up; 0 gives it up at once."),
     Option("idle", "command", (), 'A program that prints milliseconds without input, as in ["xprintidle"].'),
+    Option(
+        "proving",
+        "enabled",
+        True,
+        "Prove compute in the network's windows: it earns weight and ranks offers.",
+    ),
+    Option("proving", "backend", "numpy", "What computes: numpy, torch, or a device as in torch:cuda:0."),
+    Option("proving", "threads", 0, "Threads of the prover; 0 is all processors but one."),
     Option("docker", "address", "unix:///var/run/docker.sock", "The Docker engine; empty for none."),
     Option("docker", "container_runtime", "", "An OCI runtime such as runsc or sysbox-runc; empty: default."),
     Option(
@@ -111,6 +119,10 @@ class Policy(NamedTuple):
     hours: tuple[tuple[int, int], ...]
     """Spans of minutes of the day; a span may pass midnight."""
     idle: IdleRules
+    proving: bool
+    prover_backend: str
+    prover_threads: int
+    """0: all but one."""
     docker_address: str
     container_runtime: str
     gpu_devices: tuple[str, ...]
@@ -198,6 +210,9 @@ def _policy(
             _number(values, "idle", "release_minutes") * 60,
             _texts(values, "idle", "command"),
         ),
+        proving=bool(values["proving", "enabled"]),
+        prover_backend=str(values["proving", "backend"]),
+        prover_threads=_number(values, "proving", "threads"),
         docker_address=str(values["docker", "address"]),
         container_runtime=str(values["docker", "container_runtime"]),
         gpu_devices=_texts(values, "docker", "gpu_devices"),

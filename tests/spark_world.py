@@ -30,6 +30,7 @@ from spark_node.chain import (
     Granted,
     Head,
     OwnSpark,
+    ProvingWindow,
     Receipt,
     Refused,
     SeatView,
@@ -42,6 +43,8 @@ from spark_node.job import SPEC, Command, Input, Job, Limits, Spec, Variable, jo
 from spark_node.lending import lent_of, runtimes_of
 from spark_node.owner import Observed
 from spark_node.policy import PolicyFile, default_policy_text
+from spark_node.prover.process import prove_in_process
+from spark_node.proving import Prover
 from spark_node.runtimes.runtime import Runtime
 from spark_node.storage.age_keys import identity_from_secret, new_identity, parse_identity, recipient_of
 from spark_node.storage.blob import AccessSigner
@@ -110,6 +113,7 @@ class MarketChain:
         self.sent: list[Any] = []
         """By the agent."""
         self.is_away = False
+        self.proving_window: ProvingWindow | None = None
         self.mined = trio.Event()
 
     def send(self, sender: bytes, payload: Any) -> bytes:
@@ -150,7 +154,14 @@ class MarketChain:
             found.judging,
             found.running,
             found.kappa,
+            found.difficulty,
+            found.registered_epoch,
+            found.banned_until,
         )
+
+    async def window(self) -> ProvingWindow | None:
+        self._ask()
+        return self.proving_window
 
     async def open_tasks(self) -> Sequence[TaskView]:
         self._ask()
@@ -265,6 +276,7 @@ class SparkWorld:
         self.runtimes: dict[str, Runtime] | None = None
         self.observed = Observed(10**9, -1)
         self.agent: Agent
+        self.prove: Prover = prove_in_process
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
@@ -296,6 +308,7 @@ class SparkWorld:
                 lambda: time.time_ns() // 10**6,
                 lambda: 720,
                 lambda rules, is_working: self.observed,
+                self.prove,
             )
         )
         return self.agent

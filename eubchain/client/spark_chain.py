@@ -43,6 +43,7 @@ from spark_node.chain import (
     Granted,
     Head,
     OwnSpark,
+    ProvingWindow,
     Receipt,
     Refused,
     SeatView,
@@ -140,6 +141,24 @@ class SparkChain:
             view["judging"],
             view["running"],
             view["kappa"],
+            view["difficulty"],
+            view["registered_epoch"],
+            view["banned_until"],
+        )
+
+    async def window(self) -> ProvingWindow | None:
+        """The window of proving that takes proofs in the next block."""
+        async with _away():
+            view = await self._node.call("por_window", address=self._network.show(self._address))
+        if view is None or not view["is_open"]:
+            return None
+        return ProvingWindow(
+            view["window"],
+            view["epoch"],
+            view["search_until"],
+            view["last_proof"],
+            None if view["seed"] is None else _bytes(view["seed"]),
+            bool(view["has_proved"]),
         )
 
     async def open_tasks(self) -> Sequence[TaskView]:

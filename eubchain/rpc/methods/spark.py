@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from consensus.resource.windows import last_proof_at, opens_at, takes_proofs_at
 from consensus.types.address import format_address, parse_address
 from consensus.types.errors import Fault, Reason
 from consensus.types.naming import to_named
 from eubchain.rpc.backend import Backend
-from eubchain.rpc.method import AddressText, Decimal, View, method
-from vm import members, stake, standing
+from eubchain.rpc.method import AddressText, Decimal, Hex, View, method
+from vm import members, stake, standing, windows
 from vm.members import Register
 from vm.spark import ACTIVE, SPARKS, Spark
 
@@ -38,6 +39,11 @@ class SparkView(View):
     kappa: int
     power: int
     capacity: int
+    difficulty: int
+    """D: tiles per share of its next proof."""
+    registered_epoch: int
+    banned_until: int
+    """Epoch before which it proves nothing; 0 for none."""
     exposure: Decimal
     bonded: Decimal
 
@@ -55,6 +61,9 @@ def spark_view(backend: Backend, address: bytes, spark: Spark) -> SparkView:
         kappa=spark.kappa,
         power=spark.power,
         capacity=spark.capacity,
+        difficulty=spark.difficulty,
+        registered_epoch=spark.registered_epoch,
+        banned_until=spark.banned_until,
         exposure=str(spark.exposure),
         bonded=str(stake.stake(backend.view(), address).bonded),
     )
@@ -107,4 +116,44 @@ async def por_get(backend: Backend, address: AddressText) -> PorView:
         capacity=spark.capacity if spark else 0,
         bonded=str(stake.stake(state, account).bonded),
         standing=to_named(standing.faded(state, account), backend.prefix),
+    )
+
+
+class WindowView(View):
+    """The last window of proving that was announced; heights."""
+
+    window: int
+    """Its name: the height that opened it."""
+    epoch: int
+    """In which it was announced."""
+    search_until: int
+    """Proofs that are ready by then have the grace blocks to be included."""
+    last_proof: int
+    is_open: bool
+    """Whether the next block may hold a proof."""
+    seed: Hex | None
+    """Of the tiles; None until it is known."""
+    proofs: int
+    """That count so far."""
+    has_proved: bool | None
+    """Whether `address` has proved in it; None when no address was asked for."""
+
+
+@method("por_window", example={})
+async def por_window(backend: Backend, address: AddressText | None = None) -> WindowView | None:
+    """The last window of proving, None before the first; with `address`, whether that spark has proved."""
+    state = backend.view()
+    last = windows.last_window(state)
+    if last is None:
+        return None
+    account = None if address is None else parse_address(address, backend.prefix)
+    return WindowView(
+        window=opens_at(last.window),
+        epoch=windows.announced_epoch(state, last.window),
+        search_until=opens_at(last.window) + last.window.window_blocks,
+        last_proof=last_proof_at(last.window),
+        is_open=takes_proofs_at(last.window, state.block.height + 1),
+        seed=None if last.seed is None else "0x" + last.seed.hex(),
+        proofs=last.proofs,
+        has_proved=None if account is None else state.get(windows.PROOFS, account) is not None,
     )
