@@ -66,8 +66,7 @@ make_environment() {
         "$base" -m venv "$VENV"
     fi
     "$PYTHON" -m pip install -q --disable-pip-version-check -r "$ROOT/requirements.txt"
-    "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e "$ROOT" ||
-        "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps -e "$ROOT"
+    "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps -e "$ROOT"
     printf '%s' "$stamp" >"$VENV/stamp"
 }
 
