@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from eubchain.cli.main import main
+from eubchain.node import validator_key
 from eubchain.wallet.accounts import Wallet
 from eubchain.wallet.keystore import WORK_FOR_TESTS, RawKey
 from tests.world import World
@@ -54,6 +55,10 @@ class Cli:
         self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self.home, self._monkeypatch, self._capsys = home, monkeypatch, capsys
+        # Key files that open fast and short reveal chains: neither is what these tests are about.
+        for made in (Wallet.add, Wallet.create, Wallet.import_words, Wallet.import_key):
+            monkeypatch.setitem(made.__kwdefaults__, "work", WORK_FOR_TESTS)
+        monkeypatch.setattr(validator_key, "REVEALS_ON_DEV", 2**10)
         self.password_file = home / "password"
         home.mkdir(parents=True, exist_ok=True)
         self.password_file.write_text(PASSWORD + "\n")

@@ -44,8 +44,8 @@ from vm.registry import OPERATION_OF
 
 LIFETIME_MS = 120_000
 """How long a transaction may wait for a block unless the caller says otherwise."""
-WAIT_CALL_S = 15
-"""One tx_wait; below the connection's own timeout."""
+WAIT_CALL_S = 8
+"""One tx_wait: below the connection's own timeout, and no silence over ten seconds."""
 RETRIES = 8
 """Times that a node which stops answering while we wait is asked again, a second apart."""
 BLANK_SIGNATURE = bytes(64)
