@@ -64,8 +64,9 @@ class Devnet(NamedTuple):
 
 
 def _shape(home: Path) -> tuple[int, int]:
-    validators = len(list(home.glob("validator[0-9]*")))
-    return validators, len(list(home.glob("spark[0-9]*")))
+    # Each has a directory, and beside it a log of the same name.
+    validators = [path for path in home.glob("validator[0-9]*") if path.is_dir()]
+    return len(validators), len([path for path in home.glob("spark[0-9]*") if path.is_dir()])
 
 
 def _tail(log: Path) -> str:

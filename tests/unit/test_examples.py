@@ -7,14 +7,18 @@ below are what any spark anywhere must get.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import io
 import json
 import re
 import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import trio
@@ -333,3 +337,91 @@ async def test_the_image_in_the_guide_is_what_the_task_file_gives(spark: Spark) 
     ran = await spark.run("path-tracer")
 
     assert (ran.output / "marbles.png").read_bytes() == (ROOT / "docs/how-to/marbles.png").read_bytes()
+
+
+# -------------------------------------------------------------------------------------------------- digits
+
+
+@pytest.fixture
+def build_image(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that makes the image."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "digits"))
+    return importlib.import_module("build_image")
+
+
+def unpacked(seconds: int) -> io.BytesIO:
+    """What the packages would unpack to, in small; `seconds` is when."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for path, kind in (
+            ("./", tarfile.DIRTYPE),
+            ("./bin/sh", tarfile.REGTYPE),
+            ("./dev/null", tarfile.CHRTYPE),
+            ("./tmp/", tarfile.DIRTYPE),
+            ("./usr/bin/gcc", tarfile.REGTYPE),
+            ("./usr/bin/python3", tarfile.SYMTYPE),
+            ("./usr/bin/python3.11", tarfile.REGTYPE),
+            ("./usr/include/stdio.h", tarfile.REGTYPE),
+            ("./usr/lib/python3/dist-packages/sklearn/__init__.py", tarfile.REGTYPE),
+            ("./usr/lib/python3/dist-packages/sklearn/tests/test_base.py", tarfile.REGTYPE),
+            ("./usr/lib/x86_64-linux-gnu/libm.so.6", tarfile.REGTYPE),
+            ("./usr/lib/x86_64-linux-gnu/libm.a", tarfile.REGTYPE),
+            ("./usr/share/doc/python3/README", tarfile.REGTYPE),
+            ("./var/lib/dpkg/status", tarfile.REGTYPE),
+        ):
+            entry = tarfile.TarInfo(path)
+            entry.type, entry.mtime, entry.uname, entry.mode = kind, seconds, f"user{seconds}", 0o755
+            entry.linkname = "python3.11" if kind == tarfile.SYMTYPE else ""
+            entry.size = len(path) if kind == tarfile.REGTYPE else 0
+            archive.addfile(entry, io.BytesIO(path.encode()))
+    stream.seek(0)
+    return stream
+
+
+def test_an_image_holds_what_runs_and_its_id_depends_on_nothing_else(
+    build_image: ModuleType, tmp_path: Path
+) -> None:
+    layers = [tmp_path / "one.tar", tmp_path / "two.tar"]
+    digests = []
+    for seconds, path in zip((1, 2_000_000_000), layers, strict=True):
+        with path.open("w+b") as layer:
+            digests.append(build_image.write_layer(unpacked(seconds), layer))
+
+    assert digests[0] == digests[1] == hashlib.sha256(layers[0].read_bytes()).hexdigest()
+    with tarfile.open(layers[0]) as layer:
+        assert layer.getnames() == [
+            "bin/sh",
+            "tmp",
+            "usr/bin/python3",
+            "usr/bin/python3.11",
+            "usr/lib/python3/dist-packages/sklearn/__init__.py",
+            "usr/lib/x86_64-linux-gnu/libm.so.6",
+        ]
+    description, image = build_image.describe(digests[0])
+    build_image.write_archive(layers[0], description, tmp_path / "image.tar")
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        (manifest,) = json.loads(archive.extractfile("manifest.json").read())
+        assert f"sha256:{manifest['Config'].removesuffix('.json')}" == image
+        assert archive.extractfile(manifest["Config"]).read() == description
+        assert archive.extractfile("layer.tar").read() == layers[0].read_bytes()
+
+
+def test_the_id_is_written_into_the_task_file_and_nothing_else_changes(
+    build_image: ModuleType, tmp_path: Path
+) -> None:
+    shipped, copy = EXAMPLES / "digits" / "task.toml", tmp_path / "task.toml"
+    copy.write_bytes(shipped.read_bytes())
+    image = f"sha256:{'7' * 64}"
+    build_image.set_image(copy, image)
+
+    assert order_of(read_task_file(copy)).image == image
+    assert copy.read_text().replace(image, "") == shipped.read_text()
+    copy.write_text("[run]\n")
+    with pytest.raises(SystemExit, match="has no line that begins with image ="):
+        build_image.set_image(copy, image)
+
+
+def test_the_program_of_digits_is_python_and_its_candidates_are_lists() -> None:
+    program = EXAMPLES / "digits" / "program"
+    compile((program / "train.py").read_text(), "train.py", "exec")
+    assert json.loads((program / "candidates.json").read_text()).keys() == {"C", "gamma"}

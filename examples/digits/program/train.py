@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def main(source: Path, target: Path) -> None:
         "scikit-learn": sklearn.__version__,
     }
     joblib.dump(model, target / "model.joblib")
-    (target / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    # A row of the table on one line, for people.
+    text = re.sub(r"\[[\d,\s]+\]", lambda row: " ".join(row[0].split()), json.dumps(report, indent=2))
+    (target / "report.json").write_text(text + "\n")
     print(f"accuracy on digits never seen: {report['accuracy']:.4f}")
     for label, row in enumerate(report["confusion"]):
         print(f"  {label}: " + " ".join(f"{count:3d}" for count in row))
