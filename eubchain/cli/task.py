@@ -216,21 +216,25 @@ async def _attach(task: str, stars: int | None) -> int:
 @app.command()
 def init(
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path(TASK_FILE_NAME),
-    wasm: Annotated[Path | None, _option("The WebAssembly module to run.")] = None,
+    wasm: Annotated[Path | None, _option("The WebAssembly module to run; a small one if left out.")] = None,
 ) -> None:
-    """Write a commented task file.
+    """Write a commented task file that runs as it is.
 
-    Example: eubchain task init task.toml --wasm words.wasm
+    Example: eubchain task init task.toml
     """
     from eubchain.client.task_file import task_file_text
+    from eubchain.client.task_run.first_program import FIRST_PROGRAM_NAME, first_program
 
-    changes: Any = {} if wasm is None else {("run", "module"): str(wasm)}
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(task_file_text(changes))
-    except FileExistsError:
-        raise Fault(TASK_FILE_EXISTS, file=str(file)) from None
-    SESSION.result({"file": str(file)}, f"wrote {file}")
+    module = file.parent / FIRST_PROGRAM_NAME
+    named = FIRST_PROGRAM_NAME if wasm is None else str(wasm.absolute())
+    text = task_file_text({("run", "module"): named, ("price", "time"): "1m"})
+    files = {file: text.encode()} | ({module: first_program()} if wasm is None else {})
+    for path in files:
+        if path.exists():
+            raise Fault(TASK_FILE_EXISTS, file=str(path))
+    for path, content in files.items():
+        path.write_bytes(content)
+    SESSION.result({"files": [str(path) for path in files]}, f"wrote {', '.join(map(str, files))}")
     SESSION.follow(f"eubchain task run --file {file}")
 
 
@@ -367,6 +371,7 @@ async def _detach(requester: Requester, journal: Journal, screen: Screen) -> boo
         # Without the job the task cannot go on: leaving now would pay the spark for waiting.
         SESSION.note("The job is not handed over yet; nobody else can do that.")
         if not SESSION.ask(f"Cancel the task{costs}? (n goes on)"):
+            SESSION.note("going on with it")
             return True
         await cancel(requester, journal.task, journal)
         journal.note(is_told=True)

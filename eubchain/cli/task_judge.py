@@ -9,16 +9,19 @@ in review with the words about what each answer costs.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import trio
 
 from eubchain.cli.session import SESSION
 
 if TYPE_CHECKING:
     from eubchain.cli.task_screen import Screen
-    from eubchain.client.task_run.following import Event, Verdict
     from eubchain.client.task_run.journal import JournalState
     from eubchain.client.task_run.market import Sight
     from eubchain.client.task_run.results import Fetched
+    from eubchain.client.task_run.telling import Event, Verdict
     from spark_node.runtimes.log_lines import Progress
 
 BEST_SCORE, BEST_STARS = 100, 5
@@ -52,8 +55,8 @@ class Judge:
 
     async def judge(self, sight: Sight, fetched: Fetched, score: int | None) -> Verdict:
         """Ask where a person is there."""
-        from eubchain.client.task_run.following import Verdict
         from eubchain.client.task_run.story import reject_words
+        from eubchain.client.task_run.telling import Verdict
 
         can_ask = SESSION.can_ask and not SESSION.yes
         if score is not None and score < self._state.pass_mark:
@@ -61,28 +64,33 @@ class Judge:
             SESSION.note(f"{words} Accepting pays the spark. Silence accepts.")
             if not can_ask:
                 return Verdict("leave", score)
-            return self._ask_about_bad(score)
+            return await self._paused(lambda: self._ask_about_bad(score))
         if not can_ask or self._stars is not None:
             return Verdict("accept", BEST_SCORE if score is None else score, self._stars or BEST_STARS)
+        return await self._paused(lambda: self._ask_marks(score))
+
+    async def _paused(self, ask: Callable[[], Verdict]) -> Verdict:
+        """Ask in a thread, so that Ctrl-C detaches instead of waiting for an answer."""
         self._screen.pause()
         try:
-            marks = score if score is not None else _number("Score, 0 to 100", 0, 100, BEST_SCORE)
-            return Verdict("accept", marks, _number("Stars, 1 to 5", 1, 5, BEST_STARS))
+            return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
         finally:
             self._screen.resume()
+
+    def _ask_marks(self, score: int | None) -> Verdict:
+        from eubchain.client.task_run.telling import Verdict
+
+        marks = score if score is not None else _number("Score, 0 to 100", 0, 100, BEST_SCORE)
+        return Verdict("accept", marks, _number("Stars, 1 to 5", 1, 5, BEST_STARS))
 
     def _ask_about_bad(self, score: int) -> Verdict:
-        from eubchain.client.task_run.following import Verdict
+        from eubchain.client.task_run.telling import Verdict
 
-        self._screen.pause()
-        try:
-            if SESSION.ask("Reject it?"):
-                return Verdict("reject", score)
-            if SESSION.ask("Accept it?"):
-                return Verdict("accept", score, self._stars or _number("Stars, 1 to 5", 1, 5, 1))
-            return Verdict("leave", score)
-        finally:
-            self._screen.resume()
+        if SESSION.ask("Reject it?"):
+            return Verdict("reject", score)
+        if SESSION.ask("Accept it?"):
+            return Verdict("accept", score, self._stars or _number("Stars, 1 to 5", 1, 5, 1))
+        return Verdict("leave", score)
 
 
 def _number(question: str, least: int, most: int, usual: int) -> int:

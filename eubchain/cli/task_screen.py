@@ -25,9 +25,9 @@ from eubchain.cli.session import SESSION
 if TYPE_CHECKING:
     from eubchain.client.network import Network
     from eubchain.client.sending import Progress as Waiting
-    from eubchain.client.task_run.following import Event
     from eubchain.client.task_run.market import OfferSight, Sight
     from eubchain.client.task_run.preview import Preview
+    from eubchain.client.task_run.telling import Event
     from spark_node.runtimes.log_lines import Progress
 
 SIGN_OF_LIFE_S = 8.0
@@ -61,7 +61,7 @@ class Screen:
 
     def __init__(self, interval_ms: int) -> None:
         self.sight: Sight | None = None
-        self.is_granted = False
+        self.is_granted = self._is_paused = False
         self._interval_ms = interval_ms
         self._begun = self._spoken = trio.current_time()
         self._doing = "asking the chain"
@@ -146,6 +146,8 @@ class Screen:
 
     def refresh(self) -> None:
         """Draw the moving line, or say a plain one when it has been quiet for long."""
+        if self._is_paused:
+            return
         if self._live is not None:
             self._live.update(Text(f"{self._clock()}  {self._status()}"), refresh=True)
         elif trio.current_time() - self._spoken >= SIGN_OF_LIFE_S:
@@ -156,11 +158,13 @@ class Screen:
 
     def pause(self) -> None:
         """Stop the moving line while a person is asked."""
+        self._is_paused = True
         if self._live is not None:
             self._live.stop()
 
     def resume(self) -> None:
         """Go on moving."""
+        self._is_paused = False
         if self._live is not None:
             self._live.start()
 
@@ -256,7 +260,11 @@ def preview_lines(preview: Preview, network: Network) -> list[str]:
     rows = [("", "spark", "machine", "coefficient", "last price", "would lock", "starts in")]
     for number, candidate in enumerate(preview.candidates[:CANDIDATES_SHOWN]):
         hardware, spark = candidate.spark.hardware, candidate.spark
-        machine = f"{hardware.gpus} × {hardware.model}" if hardware.gpus else f"{hardware.cpus} cores"
+        machine = (
+            f"{hardware.gpus} × {hardware.model}"
+            if hardware.gpus
+            else f"{hardware.cpus} core{'' if hardware.cpus == 1 else 's'}"
+        )
         price = format_eubc(candidate.last_price) if candidate.last_price is not None else "-"
         starts = f"about {wait} s" if candidate.is_free else "when a slot is free"
         rows.append(

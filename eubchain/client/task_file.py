@@ -68,7 +68,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}=.*", re.ASCII | re.DOTALL)
 
 
 def task_file_text(changes: Values | None = None) -> str:
-    """The file that `task init` writes."""
+    """The file that `task init` writes: every option, with these changes."""
     return options_text(HEAD, OPTIONS, changes)
 
 

@@ -6,6 +6,7 @@ are made as fast as somebody waits for them.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,13 +22,14 @@ from consensus.types.params import DEV
 from eubchain.cli.session import SESSION
 from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.network import learn_network
-from eubchain.client.task_run import Order, Quiet, Requester, Verdict, answering, run_task
+from eubchain.client.task_run import Event, Order, Quiet, Requester, Verdict, answering, run_task
 from eubchain.client.task_run.following import follow
 from eubchain.client.task_run.market import look
+from eubchain.client.task_run.order import spec_of
 from eubchain.client.task_run.posting import finish_post, sign_post
 from eubchain.client.task_run.preview import preview_order
 from eubchain.client.task_run.scoring import score_result
-from spark_node.storage.age_keys import new_identity
+from spark_node.storage.age_keys import new_identity, recipient_of
 from tests.rpc_world import WorldNode, patched
 from tests.scripted_spark import HARDWARE, ScriptedSpark
 from tests.world import World
@@ -322,3 +324,59 @@ def _plain(row: str, scene: Scene) -> str:
     row = re.sub(r"block \d+", "block N", row)
     row = re.sub(r"[\d,]+ bytes", "N bytes", row)
     return re.sub(r"cost 0\.\d+ EUBC", "cost X EUBC", row)
+
+
+# ------------------------------------------------------------------------------ a first program
+
+
+async def test_the_first_program_runs_as_it_is(tmp_path: Path) -> None:
+    from eubchain.client.task_run.first_program import RESULT_NAME, first_program
+    from spark_node.job import MODULE_NAME, Limits
+    from spark_node.runtimes.log_lines import Line, Progress
+    from spark_node.runtimes.runtime import Order as RunOrder
+    from spark_node.runtimes.wasi import WasiRuntime
+
+    module = tmp_path / "input" / MODULE_NAME
+    module.parent.mkdir()
+    module.write_bytes(first_program())
+    order = Order(maximum=1, time_s=1, module=module)
+    digest = hashlib.sha256(first_program()).digest()
+    spec = spec_of(order, digest, 1, recipient_of(new_identity()))
+    with trio.fail_after(LIMIT_S):
+        run = RunOrder("first", spec, (), (), Limits(20, 10**9, 2**16), tmp_path)
+        execution = await WasiRuntime().prepare(run)
+        outcome = await execution.run()
+        said = [item async for item in execution.logs]
+    assert outcome.exit_status == 0, outcome
+    assert said == [Line("out", "hello from a spark"), Progress(1, 2), Progress(2, 2)]
+    assert (execution.output / RESULT_NAME).read_text() == "hello from a spark\n"
+
+
+async def test_a_node_that_goes_away_is_borne_and_the_task_goes_on(scene: Scene) -> None:
+    is_back = trio.Event()
+
+    class Cut(Quiet):
+        def told(self, event: Event) -> None:
+            super().told(event)
+            if event.kind == "granted":
+                scene.node.is_down = True
+            elif event.kind == "away":
+                scene.node.is_down = False
+                is_back.set()
+
+    async def script(spark: ScriptedSpark) -> None:
+        task = await spark.open_task()
+        await spark.offer(task)
+        spec, job = await spark.granted(task)
+        await is_back.wait()
+        await spark.fetch_input(task, job)
+        await spark.start(task)
+        await spark.deliver(task, spec, job, spark.room / "input")
+
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(script, spark)
+            ended = await run_task(requester, scene.order, Cut())
+    assert is_back.is_set()
+    assert ended.closing is not None
+    assert ended.closing.is_good

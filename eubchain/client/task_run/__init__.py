@@ -16,13 +16,14 @@ Keeps: repeating a call after a crash follows the task that was begun, and pays 
 
 from __future__ import annotations
 
-from eubchain.client.task_run.following import Event, Followed, Listener, Verdict, follow
+from eubchain.client.task_run.following import Followed, follow
 from eubchain.client.task_run.market import Sight
 from eubchain.client.task_run.order import Order
 from eubchain.client.task_run.posting import find_begun, sign_post
 from eubchain.client.task_run.preview import preview_order
 from eubchain.client.task_run.requester import Requester
 from eubchain.client.task_run.results import Fetched
+from eubchain.client.task_run.telling import Event, Listener, Verdict
 from spark_node.runtimes.log_lines import Progress
 
 __all__ = ["Event", "Followed", "Listener", "Order", "Quiet", "Requester", "Verdict", "run_task"]

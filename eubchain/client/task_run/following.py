@@ -1,9 +1,9 @@
 """Following a task to its end: what its requester owes at each stage is done, what happens is told.
 
-Here: `follow`, `Listener`, what is told. It looks at the chain's state again and again and does what that
+Here: `follow`. It looks at the chain's state again and again and does what that
 state asks for, so it can begin anywhere: after the post, after a crash, in another terminal.
-Not here: the steps (posting.py, inputs.py, granting.py, results.py, scoring.py), the words (story.py),
-the screen (eubchain/cli/task_screen.py).
+Not here: the steps (posting.py, inputs.py, granting.py, results.py, scoring.py), who is told (telling.py),
+the words (story.py), the screen (eubchain/cli/task_screen.py).
 Keeps: every step is safe to repeat; a failure here never ends the task, which goes on by itself.
 Errors: 3163 task_forgotten, and those of the steps.
 """
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import trio
 
 from consensus.types.errors import Fault, Reason
 from consensus.types.wording import word_fault
-from eubchain.client.connection import NODE_UNREACHABLE, RemoteRefusal
+from eubchain.client.connection import RemoteRefusal
 from eubchain.client.task_run import story
 from eubchain.client.task_run.answering import accept, agree, reject
 from eubchain.client.task_run.granting import grant
@@ -31,12 +31,16 @@ from eubchain.client.task_run.requester import Requester
 from eubchain.client.task_run.results import RESULT_UNAVAILABLE, Fetched, fetch_report, fetch_result
 from eubchain.client.task_run.scoring import score_result
 from eubchain.client.task_run.story import WORKING, Closing
-from spark_node.runtimes.log_lines import Progress
+from eubchain.client.task_run.telling import Event, Kind, Listener
 from vm.task.records import Seat, Stage
 
 POLL_S_MAX = 1.0
-AWAY_S_MAX = 300
-"""A node that does not answer is asked again for so long; the task needs no one here meanwhile."""
+AWAY_S_MAX, AWAY_PAUSE_S_MAX = 300, 8.0
+"""A node or store that does not answer is asked again for so long."""
+PASSING = frozenset({"node_unreachable", "finality_unknown", "submission_uncertain", "place_unreachable"})
+"""Faults that time may heal."""
+OVERTAKEN = (1605, 1606)
+"""Refusals that mean: the seat's stage has changed meanwhile."""
 FETCH_ATTEMPTS, FETCH_PAUSE_S = 3, 5.0
 LOG_END_S = 6.0
 """How long the log's last lines are waited for after a delivery."""
@@ -48,55 +52,6 @@ TASK_FORGOTTEN = Reason(
     "The chain no longer holds task {task}: it was settled and its deposit returned.",
     "`eubchain wallet history` shows what it moved.",
 )
-
-Kind = Literal[
-    "posted", "offers", "uploaded", "matched", "granted", "started", "delivered", "failed", "fetched",
-    "scored", "answered", "left", "closed", "expired", "node_away", "log_lost",
-]  # fmt: skip
-
-
-class Event(NamedTuple):
-    """Something that happened, in words and as facts."""
-
-    kind: Kind
-    text: str
-    facts: dict[str, Any]
-
-
-class Verdict(NamedTuple):
-    """What the requester says to a result."""
-
-    answer: Literal["accept", "reject", "leave"]
-    score: int = 100
-    stars: int = 5
-
-
-class Listener(Protocol):
-    """Who is told, and who decides about a result."""
-
-    def told(self, event: Event) -> None:
-        """Something happened."""
-        ...
-
-    def seen(self, sight: Sight) -> None:
-        """The task as it stands, at every look: for clocks that move."""
-        ...
-
-    def line(self, text: str) -> None:
-        """A line that the program printed."""
-        ...
-
-    def progress(self, progress: Progress) -> None:
-        """The program's own account of how far it is."""
-        ...
-
-    def transferred(self, what: str, done: int, total: int) -> None:
-        """Bytes of an upload or download so far."""
-        ...
-
-    async def judge(self, sight: Sight, fetched: Fetched, score: int | None) -> Verdict:
-        """Decide about a result; `score` is the local check's."""
-        ...
 
 
 class Followed(NamedTuple):
@@ -132,6 +87,7 @@ class _Pursuit:
         self._uploaded, self._log_ended = trio.Event(), trio.Event()
         self._log_begun = False
         self._nursery: trio.Nursery | None = None
+        self._away_since: float | None = None
         self._fault: Fault | RemoteRefusal | None = None
 
     async def run(self) -> Followed:
@@ -170,50 +126,74 @@ class _Pursuit:
     async def _upload(self) -> None:
         state = self._journal.state
         if state.input_digest and not state.is_uploaded:
-            await upload_input(
-                self._requester,
-                self._journal,
-                lambda done, total: self._listener.transferred("upload", done, total),
-            )
+            while True:
+                try:
+                    await upload_input(self._requester, self._journal, self._moved("upload"))
+                    break
+                except Fault as fault:
+                    await self._bear(fault)
             text = f"sealed input uploaded, {state.input_bytes:,} bytes"
             self._tell("uploaded", text, bytes=state.input_bytes)
         self._uploaded.set()
 
-    async def _pursue(self) -> Followed:
-        while True:
-            sight = await self._look()
-            self._is_over = sight.seat is not None and sight.seat.stage not in WORKING
-            self._tell_stage(sight)
-            self._listener.seen(sight)
-            if sight.is_final:
-                return await self._finish(sight)
-            if sight.seat is None:
-                await self._tell_offers(sight)
-            elif sight.seat.stage == Stage.MATCHED:
-                await self._grant(sight.seat)
-            elif sight.seat.stage in WORKING:
-                self._follow_log()
-            elif sight.seat.stage == Stage.REVIEW and not await self._review(sight):
-                return Followed(sight, None)
-            await trio.sleep(min(POLL_S_MAX, self._requester.interval_ms / 2_000))
+    def _moved(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self._listener.transferred(what, done, total)
 
-    async def _look(self) -> Sight:
-        away_since: float | None = None
+    async def _pursue(self) -> Followed:
+        """Step after step; what time may heal is borne, what the chain has overtaken is looked at again."""
+        refused_in: object = None
         while True:
             try:
-                sight = await look(self._requester.node, self._requester.network, self._journal.task)
+                done = await self._step()
             except Fault as fault:
-                now = trio.current_time()
-                away_since = away_since if away_since is not None else now
-                if fault.reason is not NODE_UNREACHABLE or now - away_since > AWAY_S_MAX:
-                    raise
-                self._tell("node_away", "the node does not answer; the task goes on, asking again")
-                await trio.sleep(min(5, 1 + (now - away_since)))
+                await self._bear(fault)
                 continue
-            if sight is None:
-                self._journal.note(is_told=True)  # or a repeated command would ask for ever
-                raise Fault(TASK_FORGOTTEN, task=self._journal.state.task[:12])
-            return sight
+            except RemoteRefusal as refusal:
+                if refusal.wording.code not in OVERTAKEN or refused_in == self._stage:
+                    raise
+                refused_in = self._stage
+                done = None
+            else:
+                self._away_since = None
+            if done is not None:
+                return done
+            await trio.sleep(min(POLL_S_MAX, self._requester.interval_ms / 2_000))
+
+    async def _bear(self, fault: Fault) -> None:
+        """Wait for a node or store that is away; raise the fault when it has been for too long."""
+        now = trio.current_time()
+        if self._away_since is None:
+            self._away_since = now
+        if fault.reason.name not in PASSING or now - self._away_since > AWAY_S_MAX:
+            raise fault
+        words = word_fault(fault, self._requester.network.prefix)
+        self._tell("away", f"{words.sentence} The task goes on; asking again.", error=words.name)
+        await trio.sleep(min(AWAY_PAUSE_S_MAX, 1 + (now - self._away_since) / 4))
+
+    async def _step(self) -> Followed | None:
+        """Look, tell, and do what the state asks for."""
+        sight = await self._look()
+        self._is_over = sight.seat is not None and sight.seat.stage not in WORKING
+        self._tell_stage(sight)
+        self._listener.seen(sight)
+        if sight.is_final:
+            return await self._finish(sight)
+        if sight.seat is None:
+            await self._tell_offers(sight)
+        elif sight.seat.stage == Stage.MATCHED:
+            await self._grant(sight.seat)
+        elif sight.seat.stage in WORKING:
+            self._follow_log()
+        elif sight.seat.stage == Stage.REVIEW and not await self._review(sight):
+            return Followed(sight, None)
+        return None
+
+    async def _look(self) -> Sight:
+        sight = await look(self._requester.node, self._requester.network, self._journal.task)
+        if sight is None:
+            self._journal.note(is_told=True)  # or a repeated command would ask for ever
+            raise Fault(TASK_FORGOTTEN, task=self._journal.state.task[:12])
+        return sight
 
     def _tell_stage(self, sight: Sight) -> None:
         seat, show = sight.seat, self._requester.network.show
@@ -335,13 +315,13 @@ class _Pursuit:
                     self._journal,
                     seat,
                     target,
-                    lambda done, total: self._listener.transferred("download", done, total),
+                    self._moved("download"),
                 )
                 break
             except Fault as fault:
                 if fault.reason is not RESULT_UNAVAILABLE or attempt == FETCH_ATTEMPTS:
                     raise
-                self._tell("node_away", f"{fault.facts['why']!s} Asking again.")
+                self._tell("away", f"{fault.facts['why']!s} Asking again.")
                 await trio.sleep(FETCH_PAUSE_S)
         text = f"result in {fetched.directory}: {fetched.files} files, digest {fetched.digest.hex()} is right"
         self._tell(
@@ -358,7 +338,9 @@ class _Pursuit:
         state = self._journal.state
         if not state.check:
             return None
-        score = await score_result(Path(state.check), fetched.directory, self._listener.line)
+        score = await score_result(
+            Path(state.check), fetched.directory, lambda text: self._listener.line(f"check: {text}")
+        )
         self._journal.note(score=score)
         word = "passes" if score >= state.pass_mark else "is below"
         text = f"the check gives {score}, which {word} the mark of {state.pass_mark}"
