@@ -159,31 +159,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SESSION.begin()
     sys.excepthook = tell_of_a_bug
     try:
-        rest = take_shared_options(list(sys.argv[1:] if arguments is None else arguments))
+        code = run(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:
+        # Whoever read our output stopped; there is nobody to tell, not even when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = FAILED
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one line; every failure that others can cause is told here. Returns the exit code."""
+    try:
+        rest = take_shared_options(arguments)
         if COMPLETE_VARIABLE in os.environ:
             completion_init()
         # Not by calling the application: that would put its own hook for tracebacks in place of ours.
         code = typer.main.get_command(build()).main(rest, prog_name="eubchain", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except typer.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except TyperException as error:
         report(usage_fault(error))
-        sys.exit(USAGE)
+        return USAGE
     except (Fault, RemoteRefusal) as error:
-        sys.exit(report(error))
+        return report(error)
     except (KeyboardInterrupt, typer.Abort):
         report(Fault(WAS_INTERRUPTED))
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output stopped; there is nobody to tell, not even when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        return INTERRUPTED
     except UnicodeDecodeError:
-        sys.exit(report(Fault(FILE_REFUSED, file="a file or stdin", why="it is not UTF-8 text")))
+        return report(Fault(FILE_REFUSED, file="a file or stdin", why="it is not UTF-8 text"))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
-        sys.exit(report(Fault(FILE_REFUSED, file=str(error.filename or "a file"), why=why)))
+        return report(Fault(FILE_REFUSED, file=str(error.filename or "a file"), why=why))
 
 
 def tell_of_a_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
