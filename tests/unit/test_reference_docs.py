@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
+from consensus.types.hashing import Tag
 from scripts.reference import agreement, changelog
 from scripts.reference.pages import PAGES
 from scripts.reference.sources import ROOT, import_everything
+from vm.registry import OPERATIONS
 from vm.state import Table
+from vm.task.judging import JUDGED
+from vm.task.records import Ending
 
 STATE_PAGE = ROOT / "docs" / "protocol" / "state.md"
 
@@ -49,3 +56,30 @@ def test_gathering_keeps_the_releases_that_stand_in_the_changelog(
     assert changelog.page().endswith(
         "### Fixed\n\n- Something is right now.\n\n## [0.1.0] 2026-01-01\n\n- The first.\n"
     )
+
+
+def test_the_page_of_encoding_names_every_tag() -> None:
+    page = (ROOT / "docs" / "protocol" / "encoding.md").read_text("utf-8")
+    for tag in Tag:
+        assert f"`{tag.value.decode()}`" in page
+
+
+def test_the_page_of_fees_names_every_transaction() -> None:
+    page = (ROOT / "docs" / "protocol" / "fees.md").read_text("utf-8").split("## The base price")[0]
+    judged = {operation.name for operation in JUDGED}
+    for operation in OPERATIONS:
+        assert operation.name in judged or f"`{operation.name}`" in page
+
+
+def test_the_page_of_settlement_has_a_row_for_every_ending() -> None:
+    page = (ROOT / "docs" / "protocol" / "market.md").read_text("utf-8").split("## Settlement")[1]
+    for ending in Ending:
+        assert f"`{ending.name.lower()}`" in page
+
+
+def test_the_page_of_agreement_names_every_step_of_durability() -> None:
+    page = (ROOT / "docs" / "protocol" / "agreement.md").read_text("utf-8")
+    engine = inspect.getdoc(importlib.import_module("eubchain.node.engine")) or ""
+    steps = re.findall(r"\bF\d\b", engine)
+    assert steps
+    assert all(f"| {step} |" in page for step in steps)
