@@ -21,6 +21,7 @@ from pyrage.x25519 import Identity
 from consensus.types.errors import Fault
 from consensus.types.keys import SecretKey
 from spark_node import owner, status
+from spark_node.bookkeeping import Bookkeeping
 from spark_node.chain import CHAIN_AWAY, Chain, OwnSpark, Refused, TaskView
 from spark_node.folder import PAUSED, RETIRE, Folder, remove_tree
 from spark_node.inventory import Machine
@@ -80,6 +81,7 @@ class Agent:
         self.journal = Journal(means.folder)
         self.market = Market(means.folder)
         self.seats = Seats()
+        self.books = Bookkeeping()
         self.proving = Proving(means.prove)
         self.heights = Heights()
         self.verdict = owner.Verdict(True, "", 0)
@@ -190,6 +192,7 @@ class Agent:
             return False
         self.spark = await self.chain.spark()
         self.spendable = (await self.chain.account()).spendable
+        await self.books.catch_up(self.workplace)
         won = await self.market.follow(self.workplace)
         await self.seats.attend(self.workplace, await self._own_tasks(won))
         is_leaving = self.folder.has_wish(RETIRE)

@@ -29,6 +29,9 @@ CHAIN_AWAY = Reason(
 )
 
 
+EVENT_BLOCKS_MAX = 1_000
+
+
 class Refused(Exception):
     """The chain refused a transaction, in its own words; nothing but `fee` (grains) was spent."""
 
@@ -85,6 +88,16 @@ class ProvingWindow(NamedTuple):
     seed: bytes | None
     """None until it is known."""
     has_proved: bool
+
+
+class OwnEvent(NamedTuple):
+    """Something that a block did by itself to the account: a draw, a payment, a forfeit."""
+
+    height: int
+    index: int
+    """Among the account's events of the block, so that one is entered once."""
+    name: str
+    facts: dict[str, int | str]
 
 
 class Ended(NamedTuple):
@@ -199,6 +212,10 @@ class Chain(Protocol):
 
     async def task(self, task: bytes) -> TaskView | None:
         """One task, None when the chain has none (any more)."""
+        ...
+
+    async def events(self, first: int, last: int) -> Sequence[OwnEvent]:
+        """What the blocks `first` to `last` (at most `EVENT_BLOCKS_MAX`) did to the account by themselves."""
         ...
 
     async def granted(self, grant: bytes, seat: int) -> Granted:

@@ -65,6 +65,7 @@ def summary(folder: Folder, notes: list[SeatNote], since_ms: int, until_ms: int 
         "last_failed": failed[-1].task.hex() if failed else "",
         "lost": str(lost),
         "held": str(sum(note.end.gas_held for note in ended if note.end is not None)),
+        "proofs": str(sums["proof"] + sums["reward"]),
         "fees": str(-sums["fee"]),
         "gas_locked_now": str(sum(note.gas for note in notes if note.end is None)),
         "change": str(change),

@@ -115,7 +115,11 @@ class SeatNote(msgspec.Struct):
 
 
 class Money(msgspec.Struct, frozen=True):
-    """Grains that came (positive) or went (negative), and why: `paid`, `gas`, `deposit`, `fee`."""
+    """Grains that came (positive) or went (negative), and why.
+
+    Kinds: `paid`, `gas`, `deposit`, `fee`, `forfeit`, `proof` and `reward`; `mark` moves nothing and says
+    up to which height the blocks' own events are entered.
+    """
 
     time_ms: int
     height: int
@@ -123,6 +127,8 @@ class Money(msgspec.Struct, frozen=True):
     grains: int
     task: str = ""
     txid: str = ""
+    event: str = ""
+    """Which event of the chain it is, so that one read twice counts once."""
 
 
 class Journal:
@@ -158,13 +164,18 @@ class Journal:
 
 
 def read_money(path: Path) -> Iterator[Money]:
-    """Every entry of money, oldest first."""
+    """Every entry of money, oldest first; an event of the chain counts once."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return
+    seen: set[str] = set()
     for line in lines:
         try:
-            yield msgspec.json.decode(line, type=Money)
+            entry = msgspec.json.decode(line, type=Money)
         except msgspec.DecodeError:
             continue
+        if entry.event and entry.event in seen:
+            continue
+        seen.add(entry.event)
+        yield entry

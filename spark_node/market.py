@@ -107,8 +107,7 @@ class Market:
             stood = row.result == STANDS
             _settle(row, view, workplace.chain.address)
             if stood:
-                # Whoever was reached in the draw and could not take the seat has lost it; `decide` never
-                # offers what it cannot take, and the fees' own entries show what is left.
+                # Taken for returned; bookkeeping.py enters the draw's own word where it was not.
                 await workplace.pay("deposit", row.deposit, row.task)
                 log.info("the draw was held", task=row.task.hex()[:16], result=row.result)
         if found:

@@ -29,6 +29,7 @@ from spark_node.chain import (
     Ended,
     Granted,
     Head,
+    OwnEvent,
     OwnSpark,
     ProvingWindow,
     Receipt,
@@ -113,6 +114,7 @@ class MarketChain:
         self.sent: list[Any] = []
         """By the agent."""
         self.is_away = False
+        self.own_events: list[OwnEvent] = []
         self.proving_window: ProvingWindow | None = None
         self.mined = trio.Event()
 
@@ -174,6 +176,10 @@ class MarketChain:
     async def task(self, task: bytes) -> TaskView | None:
         self._ask()
         return next((view for view in self._views() if view.task == task), None)
+
+    async def events(self, first: int, last: int) -> Sequence[OwnEvent]:
+        self._ask()
+        return [event for event in self.own_events if first <= event.height <= last]
 
     async def granted(self, grant: bytes, seat: int) -> Granted:
         self._ask()

@@ -267,6 +267,7 @@ def earnings(
     lines = [
         f"paid      {format_eubc(int(sums['paid']))} EUBC for {sums['paid_tasks']} tasks",
         f"failed    {sums['failed_tasks']} tasks, {format_eubc(int(sums['lost']))} EUBC of deposits lost",
+        f"proofs    {format_eubc(int(sums['proofs']))} EUBC for proved compute",
         f"fees      {format_eubc(int(sums['fees']))} EUBC",
         f"locked    {format_eubc(int(sums['gas_locked_now']))} EUBC of gas now",
         f"balance   changed by {format_eubc(int(sums['change']))} EUBC through the agent",

@@ -9,7 +9,7 @@ are final or can no longer be, so nothing is done twice; a node that is away is 
 from __future__ import annotations
 
 import base64
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +42,7 @@ from spark_node.chain import (
     Ended,
     Granted,
     Head,
+    OwnEvent,
     OwnSpark,
     ProvingWindow,
     Receipt,
@@ -190,6 +191,19 @@ class SparkChain:
                     return None
                 raise Refused(refusal.wording) from None
             return await self._view(found)
+
+    async def events(self, first: int, last: int) -> Sequence[OwnEvent]:
+        """What blocks did to the account by themselves."""
+        account = self._network.show(self._address)
+        async with _away():
+            found = await self._node.call("chain_getEvents", first=first, last=last, account=account)
+        counts: Counter[int] = Counter()
+        events: list[OwnEvent] = []
+        for entry in found:
+            height, event = int(entry["height"]), entry["event"]
+            events.append(OwnEvent(height, counts[height], event["name"], event["facts"]))
+            counts[height] += 1
+        return events
 
     async def granted(self, grant: bytes, seat: int) -> Granted:
         """What a grant holds for a seat."""

@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 import trio
 
+from consensus.resource.proof import make_proof
 from consensus.types.codec import encode
+from spark_node.agent import Agent
+from spark_node.chain import OwnEvent, ProvingWindow
 from spark_node.earnings import story, summary
 from spark_node.envelopes import report_object
 from spark_node.folder import PAUSED, RETIRE, release_wish
 from spark_node.job import Input, answer_digest, seal
 from spark_node.owner import Observed
+from spark_node.prover.order import Answer, Order
 from spark_node.storage.logs import get_error
 from spark_node.storage.places import open_store
 from tests.market import REQUESTER
@@ -28,7 +32,9 @@ from tests.spark_world import (
     endless,
     hello,
 )
-from vm.spark import RETIRED, SPARKS
+from vm.operation import Operation, check_nothing
+from vm.resource import Prove
+from vm.spark import RETIRED, SPARKS, no_entries
 from vm.task.payloads import Accept, Decline, DeclineCode, FailCode, Release, Windows
 from vm.task.records import Ending, Stage, TaskState
 
@@ -311,3 +317,58 @@ async def test_the_journal_keeps_keys_to_its_owner(world: SparkWorld) -> None:
         assert note.result is not None
         assert note.result.identity not in repr(note)
         assert encode(note.result.answer)
+
+
+async def test_money_that_blocks_move_by_themselves_is_entered_once(world: SparkWorld) -> None:
+    """Proofs paid, a deposit lost in a draw; a restart that reads the same blocks again changes nothing."""
+    async with world.running() as agent:
+        await world.until(lambda: world.folder.money.exists())
+        height = world.market.height + 5
+        world.chain.own_events += [
+            OwnEvent(height, 0, "proof_paid", {"account": "deub1", "amount": 700}),
+            OwnEvent(height, 1, "task_offer_forfeited", {"task": "00" * 32, "spark": "d", "deposit": 50}),
+        ]
+        await world.until(lambda: _change(world, agent) == 650)
+    first, *lines = world.folder.money.read_bytes().splitlines()
+    assert b'"mark"' in first
+    # A crash between the entries and their mark: the next life reads the same blocks again.
+    world.folder.money.write_bytes(b"\n".join([first, *(x for x in lines if b'"mark"' not in x), b""]))
+    async with world.running() as agent:
+        await world.until(lambda: _entries(world, "proof") == 2)
+        assert _change(world, agent) == 650
+
+
+def _entries(world: SparkWorld, kind: str) -> int:
+    return world.folder.money.read_bytes().count(f'"{kind}"'.encode())
+
+
+def _change(world: SparkWorld, agent: Agent) -> int:
+    return int(summary(world.folder, list(agent.journal.notes.values()), 0)["change"])
+
+
+async def test_a_spark_proves_once_in_a_window_that_it_may_prove_in(world: SparkWorld) -> None:
+    """The order names the seed, the account and D; the proof is sent, and not searched again."""
+    orders: list[Order] = []
+
+    async def prove(order: Order, threads: int) -> Answer:
+        orders.append(order)
+        return Answer(make_proof(order.assignment.window, [(1, 2)]), 64, 0, "numpy:test")
+
+    world.prove = prove
+    sent: list[Prove] = []
+    world.market.operations[Prove] = Operation(
+        "resource.prove", Prove, check_nothing, no_entries, lambda state, call, payload: sent.append(payload)
+    )
+    async with world.running() as agent:
+        world.chain.proving_window = ProvingWindow(7, 0, 10**6, 10**6, bytes([3]) * 32, False)
+        await world.until(lambda: world.market.height > 20)
+        assert orders == []  # registered in the epoch of the announcement: too new
+        world.chain.proving_window = ProvingWindow(7, 1, 10**6, 10**6, bytes([3]) * 32, False)
+        await world.until(lambda: sent)
+        height = world.market.height
+        await world.until(lambda: world.market.height > height + 20)
+        assert "1 shares" in agent.proving.last
+    assert len(orders) == len(sent) == 1
+    assignment = orders[0].assignment
+    assert (assignment.window, assignment.seed, assignment.account) == (7, bytes([3]) * 32, ADDRESS)
+    assert assignment.difficulty == 1

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from consensus.types.address import parse_address
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
 from consensus.types.naming import to_named
 from eubchain.rpc.backend import Backend
-from eubchain.rpc.method import Hex, View, method
-from eubchain.rpc.views import BlockView, HeaderView, block_view, header_view
+from eubchain.rpc.method import AddressText, Hex, View, method
+from eubchain.rpc.views import BlockView, EventView, HeaderView, block_view, event_view, header_view
 from vm import head as heads
 from vm.state import SUPPLY
 
@@ -160,3 +161,32 @@ async def get_supply(backend: Backend) -> dict[str, str]:
     supply = backend.view().get(SUPPLY, b"")
     assert supply is not None, "the genesis writes the supply"
     return {name: str(getattr(supply, name)) for name in supply.__struct_fields__}
+
+
+EVENT_BLOCKS_MAX = 1_000
+"""Blocks that one chain_getEvents looks through."""
+
+
+class BlockEvent(View):
+    """Something that a block did by itself, when a queue entry fired or an epoch ended."""
+
+    height: int
+    event: EventView
+
+
+@method("chain_getEvents", example={"first": 1})
+async def get_events(
+    backend: Backend, first: int, last: int | None = None, account: AddressText | None = None
+) -> list[BlockEvent]:
+    """What blocks did by themselves, heights `first` to `last` (at most 1,000), for one account or all."""
+    ledger = backend.ledger()
+    wanted = None if account is None else parse_address(account, backend.prefix)
+    head = heads.head(backend.view()).height
+    end = min(head if last is None else last, head, first + EVENT_BLOCKS_MAX - 1)
+    found: list[BlockEvent] = []
+    for height in range(max(1, first), end + 1):
+        receipts = ledger.receipts(height)
+        for event in receipts[-1].events if receipts else ():
+            if wanted is None or wanted in event.facts:
+                found.append(BlockEvent(height=height, event=event_view(event, backend.prefix)))
+    return found
