@@ -141,6 +141,10 @@ class Mempool:
         """Whether these bytes wait here or were here lately; gossip asks before it checks a signature."""
         return wtxid in self._by_wtxid or wtxid in self._seen or wtxid in self._evidence
 
+    def wtxids(self) -> list[bytes]:
+        """The names of everything that waits, evidence apart: what a new peer is told."""
+        return list(self._by_wtxid)
+
     def pending_nonce(self, sender: bytes, nonce: int) -> int:
         """The nonce after the account's waiting run that starts at `nonce`."""
         queue = self._queues.get(sender, {})

@@ -2,7 +2,7 @@
 
 Here: the reasons of frames, links and requests, and the penalties that go with them.
 Not here: keeping scores (peers.py), frames (frames.py).
-Errors: 2400–2415.
+Errors: 2400–2416.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ NETWORK_KEEPS_FAILING = Reason(
     2415, "network_keeps_failing", "deaths:count seconds:seconds last:text",
     "The network part failed {deaths} times within {seconds} s, last with {last}.",
     "Start the node again; if it goes on, report it with the log.",
+)  # fmt: skip
+HELLO_FALSE = Reason(
+    2416, "hello_false", "",
+    "The peer greets as a validator, but the signature is not of that key.", _PEER,
 )  # fmt: skip
 
 

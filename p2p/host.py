@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig
@@ -32,7 +33,6 @@ from p2p.faults import ADDRESS_TAKEN
 from p2p.identity import NodeKey, PeerAddress
 
 NEGOTIATE_S = 10
-SILENT_LOGGERS = ("libp2p", "multiaddr", "root")
 
 # The library logs strangers' garbage as warnings of its own; what matters is logged here in our words.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
@@ -42,12 +42,13 @@ def make_host(
     key: NodeKey, listen: Sequence[Multiaddr], announce: Sequence[str], connections_max: int, network_key: str
 ) -> Any:
     """A host that accepts Noise and Yamux only; left out, plaintext and others would be accepted too."""
+    pair = create_new_key_pair(key.seed)
     return new_host(
-        key_pair=key.pair,
+        key_pair=pair,
         listen_addrs=list(listen),
         announce_addrs=[Multiaddr(a) for a in announce] or list(listen),
         disable_identify_address_discovery=True,
-        sec_opt={NOISE_PROTOCOL_ID: NoiseTransport(key.pair, noise_privkey=new_noise_key().private_key)},
+        sec_opt={NOISE_PROTOCOL_ID: NoiseTransport(pair, noise_privkey=new_noise_key().private_key)},
         muxer_opt={YAMUX_PROTOCOL_ID: Yamux},
         psk=network_key or None,
         connection_config=ConnectionConfig(

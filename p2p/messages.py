@@ -93,7 +93,7 @@ class ProposedBlock(Record, frozen=True):
 class Transactions(Record, frozen=True):
     """A bundle of transactions."""
 
-    raws: Annotated[tuple[bytes, ...], Meta(max_length=4096)]
+    raws: Annotated[tuple[bytes, ...], Meta(max_length=100_000)]
 
 
 class Wtxids(Record, frozen=True):

@@ -42,6 +42,19 @@ OPTIONS = (
     Option(
         "metrics", "listen", "127.0.0.1:26660", "Where /metrics answers (Prometheus); empty to switch off."
     ),
+    Option("p2p", "listen", "0.0.0.0:26656", "Where other nodes connect; empty to stand alone."),
+    Option(
+        "p2p", "announce", (), "Addresses that others reach this node at, as in /ip4/192.0.2.1/tcp/26656."
+    ),
+    Option(
+        "p2p",
+        "bootstrap",
+        (),
+        "Nodes to begin with, as in /dns4/node.example/tcp/26656/p2p/ID (`eubchain show-node-id` prints it).",
+    ),
+    Option("p2p", "network_key", "", "64 hex digits that all nodes of a private network share; else empty."),
+    Option("p2p", "connections_max", 128, "Connections at a time."),
+    Option("p2p", "connections_per_subnet_max", 4, "Of these, from one /24 (IPv4) or /48 (IPv6)."),
     Option(
         "consensus", "propose_timeout_ms", 1000, "How long round 0 waits for a proposal; 500 more each round."
     ),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+
 import structlog
 import trio
 
@@ -37,7 +38,6 @@ from consensus.agreement.inputs import (
     BlockBuilt,
     BlockChecked,
     BlockReceived,
-    CertificateReceived,
     ProposalReceived,
     RecordedInput,
     StartHeight,
@@ -233,15 +233,17 @@ class Engine:
         return await trio.to_thread.run_sync(read_wal, self._files, self._rules.genesis)
 
     async def _follow(self, item: Overtaken) -> None:
-        """Apply final blocks; one that this node finds invalid twice means that this node is wrong."""
+        """Apply final blocks; one that this node finds invalid means that this node is wrong."""
         for final in item.blocks:
             height, block = final.block.header.height, final.block
             if height != self.height:
                 continue
             with trio.CancelScope(shield=True):
-                executed = await self._production.judge(block) or await self._production.judge(block)
-                if executed is None:
-                    raise Fault(DIVERGED, height=height, block=final.block_id)
+                try:
+                    executed = await self._production.execute(block, is_decided=True)
+                except Fault as fault:
+                    log.error("a final block is found invalid", height=height, why=str(fault))
+                    raise Fault(DIVERGED, height=height, block=final.block_id) from fault
                 await self._execution.commit(executed, final.commit)
                 await self._finished(executed, final.commit)
             await trio.lowlevel.checkpoint()

@@ -8,7 +8,8 @@ Keeps: a home is whole or refused; whatever holds a key is its owner's alone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from eubchain.wallet.mnemonic import (
 from eubchain.wallet.private_file import write_private
 from genesis.builder import NETWORKS, build_genesis, genesis_validator
 from genesis.files import write_genesis
+from p2p.identity import PeerAddress, read_node_key
 
 DEV_BOND = eubc(10_000)
 DEV_REQUESTER = eubc(1_000_000)
@@ -113,19 +115,50 @@ def found_devnet(root: Path, now_ms: int, validators: int = 1, sparks: int = 1) 
         balances.append(Balance(_account(home, "spark", generate_words(), password), DEV_SPARK))
     Wallet(root / "wallet").set_default("requester")
     genesis = build_genesis("dev", chain_id, now_ms, balances, entries)
-    homes = []
+    homes = [root / f"validator{number}" for number in range(validators)]
+    places = _peer_places(homes)
     for number, key in enumerate(keys):
         listen = {
+            ("p2p", "listen"): f"127.0.0.1:{places[number].port}",
+            ("p2p", "bootstrap"): tuple(p.text() for p in places if p is not places[number]),
             ("node", "moniker"): f"validator{number}",
             ("rpc", "listen"): "127.0.0.1:0",
             ("metrics", "listen"): "127.0.0.1:0",
             ("blobs", "listen"): "127.0.0.1:0",
             ("blobs", "serve"): number == 0,
         }
-        found_home(root / f"validator{number}", genesis, key, listen)
-        homes.append(root / f"validator{number}")
+        found_home(homes[number], genesis, key, listen)
     write_genesis(root / "genesis.json", genesis)
     return Founded(root, genesis, tuple(homes), spark_homes, password_file)
+
+
+def _peer_places(homes: Sequence[Path]) -> list[PeerAddress]:
+    """Where each node of a development network will listen: every one is told of all others.
+
+    Ports are free now and chosen for good, below those that the system hands out by itself.
+    """
+    places: list[PeerAddress] = []
+    for home in homes:
+        key_file = Home(home).node_key
+        key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        taken = {place.port for place in places}
+        port = next(p for p in iter(_random_port, 0) if p not in taken and _is_free(p))
+        places.append(PeerAddress(read_node_key(key_file).peer_id, "127.0.0.1", port, is_name=False))
+    return places
+
+
+def _random_port() -> int:
+    return 20_000 + secrets.randbelow(12_000)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _account(home: Path, name: str, words: Words, password: str) -> bytes:

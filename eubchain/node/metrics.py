@@ -42,6 +42,18 @@ class Metrics:
         self.is_validator = Gauge("eub_is_validator", "1 while this node's key is in the set", registry=made)
         self.reveals_left = Gauge("eub_reveals_left", "Proposals left in the reveal chain", registry=made)
         self.peers = Gauge("eub_peers", "Connected peers", registry=made)
+        self.validator_peers = Gauge("eub_validator_peers", "Connected validators", registry=made)
+        self.p2p_bytes_in = Gauge("eub_p2p_received_bytes", "Bytes received from peers", registry=made)
+        self.p2p_bytes_out = Gauge("eub_p2p_sent_bytes", "Bytes sent to peers", registry=made)
+        self.p2p_messages_in = Gauge(
+            "eub_p2p_received_messages", "Messages from peers, by kind", ["kind"], registry=made
+        )
+        self.p2p_messages_out = Gauge(
+            "eub_p2p_sent_messages", "Messages to peers, by kind", ["kind"], registry=made
+        )
+        self.p2p_aborted = Gauge("eub_p2p_aborted", "Connections that ended", registry=made)
+        self.p2p_deaths = Gauge("eub_p2p_deaths", "Failures of the network part", registry=made)
+        self.synced_blocks = Gauge("eub_synced_blocks", "Final blocks taken from peers", registry=made)
         self.tasks_matched = Counter("eub_tasks_matched", "Task seats matched", registry=made)
         self.tasks_closed = Counter("eub_tasks_closed", "Task seats closed", registry=made)
 

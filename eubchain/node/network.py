@@ -7,10 +7,19 @@ agreement says again what matters.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from consensus.agreement.inputs import StartHeight
 from consensus.agreement.messages import Certificate, Proposal, Vote
-from consensus.types.block import Block
+from consensus.types.block import Block, Commit
+
+
+class Final(NamedTuple):
+    """A block that others have decided, its commit verified."""
+
+    block: Block
+    block_id: bytes
+    commit: Commit
 
 
 class Network(Protocol):
@@ -28,8 +37,12 @@ class Network(Protocol):
         """Ask peers for a block; it comes to `Engine.deliver_block`."""
         ...
 
-    def at_height(self, height: int) -> None:
+    def at_height(self, start: StartHeight) -> None:
         """Forget what belongs to earlier heights, and tell peers where this node is."""
+        ...
+
+    def is_behind(self) -> bool:
+        """Whether final blocks are on their way, so that agreeing on the next height is pointless."""
         ...
 
     def peers_height(self) -> int:
@@ -49,8 +62,12 @@ class NoPeers:
     def want_block(self, block_id: bytes) -> None:
         """Nobody to ask."""
 
-    def at_height(self, height: int) -> None:
+    def at_height(self, start: StartHeight) -> None:
         """Nobody to tell."""
+
+    def is_behind(self) -> bool:
+        """Nobody is ahead."""
+        return False
 
     def peers_height(self) -> int:
         """No peer reports one."""

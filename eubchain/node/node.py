@@ -44,6 +44,7 @@ from eubchain.node.production import Identity, Production
 from eubchain.node.recovery import Found, Plan, Signing, WalFound, plan_recovery
 from eubchain.node.reveal_file import load_reveal_chain
 from eubchain.node.service import Service
+from eubchain.node.together import join
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
 from eubchain.node.wal import WalContents, read_wal
 from eubchain.node.workers import VerifyPool
@@ -146,7 +147,10 @@ def _wal_found(
 class Node:
     """The parts of one node over an opened home."""
 
-    def __init__(self, home: Home, config: Config, opened: Opened, network: Network) -> None:
+    def __init__(
+        self, home: Home, config: Config, opened: Opened, network: Network | None = None
+    ) -> None:
+        """Put the parts together; without a `network` the node has the one of its configuration."""
         self.home, self.config, self.opened = home, config, opened
         rules, ledger = opened.rules, opened.ledger
         self.metrics = Metrics()
@@ -176,16 +180,22 @@ class Node:
             propose_ms=config.number("consensus", "propose_timeout_ms"),
             vote_ms=config.number("consensus", "vote_timeout_ms"),
         )
+        self.joined = None
+        if network is None and config.text("p2p", "listen"):
+            self.joined = join(home, config, opened.rules, ledger, opened.validator)
+            network = self.joined.meet(self.mempool, self.pool, self.service)
         self.engine = Engine(
             production,
             FolderFiles(home.data),
-            network,
+            network or NoPeers(),
             self.service.finished,
             self.service.report,
             wall_clock_ms,
             timeouts,
             opened.guard,
         )
+        if self.joined is not None:
+            self.joined.bind(self.engine, self.service, self.metrics)
         self._identity = identity
         self.stopped = trio.Event()
         """Set when every part has ended."""
@@ -204,6 +214,8 @@ class Node:
             "peers": 0,
             "blobs": self.blobs_place,
         }
+        if self.joined is not None:
+            told |= self.joined.describe()
         if self._identity is not None:
             registered = self.service.view().get(VALIDATORS, self._identity.address)
             told["validator"] = self.opened.validator.address if self.opened.validator else None
@@ -248,6 +260,8 @@ async def run_node(
         await core.start(node.pool.run)
         core.start_soon(node.verdicts.run)
         await core.start(node.engine.run, opened.plan, opened.wal)
+        if node.joined is not None:
+            await core.start(node.joined.run)
         async with trio.open_nursery() as edges:
             origins, hosts = config.texts("rpc", "origins"), config.texts("rpc", "hosts")
             application, listen = rpc_application(service, origins, hosts), config.text("rpc", "listen")
@@ -260,6 +274,8 @@ async def run_node(
                 urls["blobs"] = await edges.start(serve_blobs, node)
                 node.blobs_place = "blob:" + (config.text("blobs", "public_url") or urls["blobs"])
             _write_address(node.home.data / "rpc_address", urls["rpc"])
+            if node.joined is not None:
+                urls["p2p"] = node.joined.address
             gc.collect()
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD, 20, 50)
@@ -293,11 +309,10 @@ async def opened_node(root: Path, network: Network | None = None) -> AsyncIterat
     home = Home(root)
     home.check()
     config = load_config(home.config)
-    peers = network or NoPeers()
     with home.locked():
-        opened = await trio.to_thread.run_sync(open_home, home, config, peers)
+        opened = await trio.to_thread.run_sync(open_home, home, config, network or NoPeers())
         try:
-            yield Node(home, config, opened, peers)
+            yield Node(home, config, opened, network)
         finally:
             if opened.guard is not None:
                 opened.guard.close()

@@ -16,7 +16,7 @@ import trio
 from consensus.agreement.evidence import DoubleSign
 from consensus.types.address import NO_ADDRESS
 from consensus.types.block import Commit
-from consensus.types.codec import encode
+from consensus.types.codec import MALFORMED, encode
 from consensus.types.errors import Rejected
 from consensus.types.genesis import Genesis
 from consensus.types.receipt import OK, Receipt
@@ -30,7 +30,7 @@ from consensus.types.transaction import (
     txid_of,
     wtxid_of,
 )
-from eubchain.ledger.ledger import Ledger
+from eubchain.ledger.ledger import Ledger, Proved
 from eubchain.ledger.reading import LedgerReader
 from eubchain.mempool import NONCE_USED, Mempool, Sender
 from eubchain.node.blobs import forgotten_tasks
@@ -53,6 +53,8 @@ from vm.task.events import CLOSED, MATCHED
 log = structlog.get_logger("node")
 
 VERSION = "0.1.0"
+PROOF_WRITES_MAX = 1_000
+"""Entries that a proof of an earlier height may take back: some 10 ms of work on the loop."""
 STALE_INTERVALS = 20
 """Without a block for so many intervals a node is not ready: it stands alone or the chain stands still."""
 
@@ -85,6 +87,13 @@ class Service:
         """Set by node.py: the phase, the validator, the peers."""
         self.forget_objects: Callable[[bytes], Awaitable[None]] | None = None
         """Set when this node serves the blob store: drops what belongs to a forgotten task."""
+        self.spread: Callable[[list[bytes]], None] = lambda raws: None
+        """Set by node.py: sends new transactions to peers."""
+        self.spread_evidence: Callable[[bytes], None] = lambda raw: None
+        self.peers: Callable[[], list[dict[str, Any]]] = list
+        """Set by node.py: the connected peers."""
+        self.network: Callable[[], dict[str, Any]] = dict
+        """Set by node.py: this node on the network."""
         self._last_block_ms = heads.head(self._view).time_ms
 
     # ------------------------------------------------------------ Backend
@@ -139,12 +148,22 @@ class Service:
         """What the node says of itself."""
         return self.describe()
 
+    def proof(self, key: bytes, height: int | None) -> Proved | None:
+        """A state entry with its proof; of an earlier height only while little has changed since."""
+        return self._ledger.proof(key, height, PROOF_WRITES_MAX)
+
     def stop(self) -> None:
         """Begin a graceful stop."""
         self.stopping.set()
 
     async def submit(self, raws: list[bytes]) -> list[Submitted]:
-        """Verify in the workers, then queue."""
+        """Verify in the workers, queue, and tell peers what is new."""
+        outcomes = await self.take(raws)
+        self.spread([raw for raw, outcome in zip(raws, outcomes, strict=True) if outcome.is_new])
+        return outcomes
+
+    async def take(self, raws: list[bytes]) -> list[Submitted]:
+        """Verify in the workers, then queue; for transactions from peers as well."""
         limit = self._rules.params.chain.transaction_bytes_max
         verdicts = await self._pool.transactions([raw if len(raw) <= limit else b"" for raw in raws])
         outcomes: list[Submitted] = []
@@ -266,12 +285,29 @@ class Service:
     def report(self, proof: DoubleSign) -> None:
         """Agreement saw a double signing: queue the evidence, tell who asked."""
         raw = evidence_transaction(proof, self._rules)
-        transaction = TRANSACTION.decode(raw)
+        if self._queue_evidence(raw):
+            self.spread_evidence(raw)
+
+    def take_evidence(self, raw: bytes) -> bool:
+        """Evidence from a peer: whether it is new; raise `Rejected` for what no block could hold."""
+        if self._mempool.knows(wtxid_of(raw)):
+            return False
+        transaction: Transaction[Any] = TRANSACTION.decode(raw)
+        if not isinstance(transaction.body.payload, SubmitEvidence):
+            raise Rejected(MALFORMED, what="this is no evidence")
+        self.simulate(raw)
+        return self._queue_evidence(raw)
+
+    def _queue_evidence(self, raw: bytes) -> bool:
+        transaction: Transaction[SubmitEvidence] = TRANSACTION.decode(raw)
         txid = txid_of(self._rules.genesis, encode(transaction.body))
         candidate = Candidate(transaction, raw, txid, wtxid_of(raw))
-        if self._mempool.add(candidate, Sender(0, 0), self._ledger.height + 1):
+        is_new = self._mempool.add(candidate, Sender(0, 0), self._ledger.height + 1)
+        if is_new:
+            proof = transaction.body.payload
             log.warning("a validator signed twice; the evidence is queued", key=proof.key.hex())
             self._hub.publish("evidence", {"key": "0x" + proof.key.hex(), "height": proof.height})
+        return is_new
 
 
 def evidence_transaction(proof: DoubleSign, rules: Rules) -> bytes:

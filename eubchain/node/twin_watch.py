@@ -9,7 +9,9 @@ Errors: 2051 twin_seen.
 
 from __future__ import annotations
 
+from consensus.agreement.inputs import CertificateReceived, RecordedInput, VoteReceived
 from consensus.types.errors import Fault, Reason
+from consensus.validators import ValidatorSet
 from eubchain.node.guard import SignStep
 from eubchain.node.recovery import WATCH_BLOCKS, WATCH_SECONDS
 
@@ -39,3 +41,17 @@ class TwinWatch:
         """Whether to sign now: 20 heights were decided, or 30 seconds have passed, without a twin."""
         heights, seconds = height - self._height, now_seconds - self._since_seconds
         return heights >= WATCH_BLOCKS or seconds >= WATCH_SECONDS
+
+
+def look_for_twin(watch: TwinWatch, key: bytes, validators: ValidatorSet, event: RecordedInput) -> None:
+    """Tell the watch of every vote under this key in a verified input; raises `Fault` 2051 for a twin's."""
+    match event:
+        case VoteReceived(vote=vote):
+            votes = [vote]
+        case CertificateReceived(certificate=certificate):
+            votes = certificate.votes(len(validators))
+        case _:
+            votes = []
+    for vote in votes:
+        if validators[vote.validator].key == key:
+            watch.saw(SignStep(vote.height, vote.round, vote.kind))

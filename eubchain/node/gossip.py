@@ -1,0 +1,212 @@
+"""Gossip of transactions and evidence: each crosses a link once, in bundles.
+
+Here: sending on what was submitted here, telling others what came from elsewhere, answering wants.
+Not here: admission (service.py), verification (workers), transactions of a proposed block (proposed.py).
+Keeps: what was submitted here goes to every peer at once; what came from a peer is only announced, a
+second later and to those not known to have it, for by then most of it is in a block; a transaction that
+is known costs no check. Nothing depends on one delivery.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+import trio
+
+from consensus.types.codec import encode
+from consensus.types.transaction import BAD_SIGNATURE, wtxid_of
+from eubchain.mempool import Mempool
+from eubchain.rpc.backend import Submitted
+from p2p.frames import COALESCED_BYTES_MAX, Kind
+from p2p.messages import TRANSACTIONS, WTXIDS, Transactions, Wtxids, read_body
+from p2p.net import Net
+
+log = structlog.get_logger("network")
+
+BUNDLE_DELAY_S = 0.02
+"""Submitted transactions are gathered for so long, so that they travel in bundles."""
+BUNDLE_COUNT_MAX = 400
+BUNDLE_BYTES_MAX = COALESCED_BYTES_MAX - 2048
+ANNOUNCE_AFTER_S = 1.0
+ANNOUNCE_MAX = 1500
+"""Names in one frame."""
+ANNOUNCES_WAITING_MAX = 50_000
+BUNDLES_WAITING_MAX = 64
+"""Bundles that wait for the workers; more are dropped, and their transactions announced again."""
+WORKS = 2
+HOLDERS_MAX = 100_000
+BAD_TRANSACTION_POINTS = 20
+WANTED_AGAIN_S = 2.0
+
+
+class Bundle(NamedTuple):
+    """Transactions from a peer that wait for their check."""
+
+    peer: str
+    raws: list[bytes]
+
+
+Take = Callable[[list[bytes]], Awaitable[list[Submitted]]]
+
+
+def bundles(raws: Sequence[bytes]) -> list[list[bytes]]:
+    """Split into bundles that fit a frame; a single large transaction is one of its own."""
+    made: list[list[bytes]] = []
+    size = BUNDLE_BYTES_MAX
+    for raw in raws:
+        if size + len(raw) + 5 > BUNDLE_BYTES_MAX or len(made[-1]) >= BUNDLE_COUNT_MAX:
+            made.append([])
+            size = 0
+        made[-1].append(raw)
+        size += len(raw) + 5
+    return made
+
+
+class Gossip:
+    """Spreads transactions between the mempools of peers."""
+
+    def __init__(self, net: Net, mempool: Mempool, take: Take) -> None:
+        self._net, self._mempool, self._take = net, mempool, take
+        self._out: deque[bytes] = deque(maxlen=ANNOUNCES_WAITING_MAX)
+        self._out_arrived = trio.Event()
+        self._news: deque[tuple[float, bytes]] = deque(maxlen=ANNOUNCES_WAITING_MAX)
+        """(when it came, wtxid) of what is to be announced."""
+        self._slots: dict[str, int] = {}
+        self._next_slot = 0
+        self._holders: dict[bytes, int] = {}
+        """wtxid to a bit per peer that has it, by the peer's slot."""
+        self._asked: dict[bytes, float] = {}
+        self.arriving: dict[bytes, bytes] = {}
+        """Transactions from peers whose check is not over, by wtxid: a proposed block may need them."""
+        self._send, self._receive = trio.open_memory_channel[Bundle](BUNDLES_WAITING_MAX)
+
+    # ------------------------------------------------------------ peers
+
+    def peer_up(self, peer: str) -> None:
+        """Tell a new peer of what waits here."""
+        self._slots[peer] = 1 << self._next_slot
+        self._next_slot += 1
+        waiting = [wtxid for wtxid in self._mempool.wtxids() if wtxid not in self.arriving]
+        for start in range(0, len(waiting), ANNOUNCE_MAX):
+            self._net.send(peer, Kind.ANNOUNCE, encode(Wtxids(tuple(waiting[start : start + ANNOUNCE_MAX]))))
+
+    def peer_down(self, peer: str) -> None:
+        """Forget what a peer had."""
+        self._slots.pop(peer, None)
+        if not self._slots:
+            self._next_slot = 0
+            self._holders.clear()
+
+    def _note(self, wtxid: bytes, bit: int) -> None:
+        self._holders[wtxid] = self._holders.get(wtxid, 0) | bit
+        if len(self._holders) > HOLDERS_MAX:
+            self._holders = {w: bits for w, bits in self._holders.items() if self._mempool.by_wtxid(w)}
+
+    # ------------------------------------------------------------ out
+
+    def spread(self, raws: Sequence[bytes]) -> None:
+        """Send transactions that were submitted here to every peer, soon."""
+        self._out.extend(raws)
+        self._out_arrived.set()
+
+    async def run(self) -> None:
+        """Send, announce and check until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_out)
+            nursery.start_soon(self._run_announcements)
+            for _ in range(WORKS):
+                nursery.start_soon(self._run_checks)
+
+    async def _run_out(self) -> None:
+        while True:
+            await self._out_arrived.wait()
+            await trio.sleep(BUNDLE_DELAY_S)
+            self._out_arrived = trio.Event()
+            everyone = sum(self._slots.values())
+            raws = list(self._out)
+            self._out.clear()
+            for bundle in bundles(raws):
+                self._net.broadcast(Kind.TRANSACTIONS, encode(Transactions(tuple(bundle))))
+                for raw in bundle:
+                    self._note(wtxid_of(raw), everyone)
+                await trio.lowlevel.checkpoint()
+
+    async def _run_announcements(self) -> None:
+        while True:
+            await trio.sleep(ANNOUNCE_AFTER_S / 4)
+            now_s = trio.current_time()
+            due: list[bytes] = []
+            while self._news and self._news[0][0] + ANNOUNCE_AFTER_S <= now_s:
+                wtxid = self._news.popleft()[1]
+                if self._mempool.by_wtxid(wtxid) is not None:
+                    due.append(wtxid)
+            for peer, bit in self._slots.items():
+                lacking = [wtxid for wtxid in due if not self._holders.get(wtxid, 0) & bit]
+                for start in range(0, len(lacking), ANNOUNCE_MAX):
+                    names = tuple(lacking[start : start + ANNOUNCE_MAX])
+                    self._net.send(peer, Kind.ANNOUNCE, encode(Wtxids(names)))
+            self._asked = {w: t for w, t in self._asked.items() if t + WANTED_AGAIN_S > now_s}
+
+    # ------------------------------------------------------------ in
+
+    def take(self, peer: str, kind: Kind, body: bytes) -> None:
+        """A message of a peer's pool stream; raise `PeerFault` 2402."""
+        bit = self._slots.get(peer, 0)
+        if kind is Kind.TRANSACTIONS:
+            self._take_bundle(peer, bit, read_body(TRANSACTIONS, kind, body).raws)
+        elif kind is Kind.ANNOUNCE:
+            now_s = trio.current_time()
+            wanted = []
+            for wtxid in read_body(WTXIDS, kind, body).wtxids:
+                self._note(wtxid, bit)
+                if not self._is_known(wtxid) and wtxid not in self._asked:
+                    self._asked[wtxid] = now_s
+                    wanted.append(wtxid)
+            if wanted:
+                self._net.send(peer, Kind.WANT, encode(Wtxids(tuple(wanted))))
+        else:
+            raws = []
+            for wtxid in read_body(WTXIDS, kind, body).wtxids:
+                candidate = self._mempool.by_wtxid(wtxid)
+                if candidate is not None:
+                    self._note(wtxid, bit)
+                    raws.append(candidate.raw)
+            for bundle in bundles(raws):
+                self._net.send(peer, Kind.TRANSACTIONS, encode(Transactions(tuple(bundle))))
+
+    def _is_known(self, wtxid: bytes) -> bool:
+        return wtxid in self.arriving or self._mempool.knows(wtxid)
+
+    def _take_bundle(self, peer: str, bit: int, raws: Sequence[bytes]) -> None:
+        fresh: dict[bytes, bytes] = {}
+        for raw in raws:
+            wtxid = wtxid_of(raw)
+            self._note(wtxid, bit)
+            if not self._is_known(wtxid):
+                fresh[wtxid] = raw
+        if not fresh:
+            return
+        try:
+            self._send.send_nowait(Bundle(peer, list(fresh.values())))
+        except trio.WouldBlock:
+            return
+        self.arriving.update(fresh)
+
+    async def _run_checks(self) -> None:
+        async for bundle in self._receive:
+            outcomes = await self._take(bundle.raws)
+            now_s = trio.current_time()
+            bad = 0
+            for raw, outcome in zip(bundle.raws, outcomes, strict=True):
+                wtxid = wtxid_of(raw)
+                self.arriving.pop(wtxid, None)
+                if outcome.is_new:
+                    self._news.append((now_s, wtxid))
+                bad += outcome.fault is not None and outcome.fault.reason is BAD_SIGNATURE
+            if bad:
+                self._net.penalise(
+                    bundle.peer, f"{bad} transactions without a signature", BAD_TRANSACTION_POINTS
+                )

@@ -1,0 +1,204 @@
+"""Catching up: final blocks from peers, verified by their commits, handed to the engine.
+
+Here: noticing that peers are ahead, asking for ranges of blocks, verifying commits, serving ranges.
+Not here: executing and storing (the engine does, through execution.py), agreement on the present height.
+Keeps: a block is handed over only with signatures of more than two thirds of the power of its height's
+own set; sets of later heights are taken from this node's state, never from a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+import trio
+
+from consensus.types.block import block_id, commit_hash, txs_root
+from consensus.types.codec import encode
+from consensus.types.errors import Fault, Rejected
+from consensus.types.transaction import SignatureCheck, wtxid_of
+from consensus.validators import validators_hash
+from eubchain.ledger.ledger import Ledger
+from eubchain.node.network import Final
+from eubchain.node.workers import VerifyPool
+from p2p.faults import MESSAGE_MALFORMED, PeerFault
+from p2p.frames import Kind
+from p2p.messages import BLOCKS_MAX, FINAL_BLOCKS, GET_BLOCKS, FinalBlock, FinalBlocks, GetBlocks, read_body
+from p2p.net import REQUEST_TIMEOUT_S, Net
+from vm import head as heads
+from vm import validity
+from vm.rules import Rules
+from vm.validity import BlockInvalid
+
+log = structlog.get_logger("sync")
+
+TURN_S = 0.25
+PATIENCE_S = 1.0
+"""A peer that is one block ahead is usually a moment ahead: agreement gets this long to follow."""
+ANSWER_BYTES_WANTED = 4 * 2**20
+"""A range ends here; one block more always fits what a peer accepts."""
+BLOCKS_WANTED = 64
+
+
+class Progress(NamedTuple):
+    """What `status` says."""
+
+    is_syncing: bool
+    height: int
+    target: int
+
+
+class Ahead(Protocol):
+    """What is known of peers."""
+
+    def peers_ahead(self, height: int) -> list[str]:
+        """Peers whose ledger holds this height, in the order in which to ask them."""
+        ...
+
+    def peers_height(self) -> int:
+        """The highest height that a peer reports."""
+        ...
+
+
+class Sync:
+    """Keeps the ledger near its peers'."""
+
+    def __init__(
+        self,
+        net: Net,
+        ledger: Ledger,
+        rules: Rules,
+        pool: VerifyPool,
+        peers: Ahead,
+        overtake: Callable[[Sequence[Final]], Awaitable[None]],
+    ) -> None:
+        self._net, self._ledger, self._rules, self._pool = net, ledger, rules, pool
+        self._peers, self._overtake = peers, overtake
+        self._behind_since_s: float | None = None
+        self._behind_height = 0
+        self._stalled_height = 0
+        self.blocks = 0
+        """Blocks taken from peers since the start."""
+
+    @property
+    def progress(self) -> Progress:
+        """Where catching up stands."""
+        height, target = self._ledger.height, self._peers.peers_height()
+        return Progress(self.is_behind(), height, max(height, target))
+
+    def is_behind(self) -> bool:
+        """Whether blocks are on their way, so that agreeing on the next height is pointless."""
+        return self._peers.peers_height() > self._ledger.height + 1 and self._stalled_height == 0
+
+    async def run(self) -> None:
+        """Catch up whenever it is needed, until cancelled."""
+        while True:
+            await trio.sleep(TURN_S)
+            while self._is_due():
+                if not await self._one_range():
+                    # Nobody helped: agreement goes on with what it has, and peers are asked again.
+                    self._stalled_height = self._ledger.height + 1
+                    await self._overtake(())
+                    break
+                self._stalled_height = 0
+
+    def _is_due(self) -> bool:
+        lead = self._peers.peers_height() - self._ledger.height
+        now_s = trio.current_time()
+        if lead <= 0:
+            self._behind_since_s, self._stalled_height = None, 0
+            return False
+        if self._behind_since_s is None or self._behind_height != self._ledger.height:
+            self._behind_since_s, self._behind_height = now_s, self._ledger.height
+        return lead > 1 or now_s - self._behind_since_s >= PATIENCE_S
+
+    async def _one_range(self) -> bool:
+        """Ask peers in turn for what comes next, until one helps."""
+        first = self._ledger.height + 1
+        for peer in self._peers.peers_ahead(first):
+            try:
+                body = encode(GetBlocks(first, BLOCKS_WANTED))
+                answer = await self._net.request(peer, Kind.GET_BLOCKS, body, REQUEST_TIMEOUT_S)
+                if answer is None:
+                    continue
+                blocks = read_body(FINAL_BLOCKS, Kind.GET_BLOCKS, answer)
+                if self._ledger.height + 1 != first:
+                    return True  # agreement was faster
+                verified = await self.verify(blocks.blocks)
+            except PeerFault as fault:
+                self._net.accuse(peer, fault)
+                continue
+            except Fault as fault:
+                log.debug("a peer did not help", peer=peer, why=str(fault))
+                continue
+            if verified and self._ledger.height + 1 == first:
+                await self._overtake(verified)
+                self.blocks += len(verified)
+                log.info(
+                    "blocks from a peer", first=first, count=len(verified), target=self._peers.peers_height()
+                )
+                return True
+            if self._ledger.height + 1 != first:
+                return True
+        return False
+
+    async def verify(self, blocks: Sequence[FinalBlock]) -> list[Final]:
+        """The blocks that follow the head with a commit of their height's set, as far as that is known.
+
+        Raise `PeerFault` 2402 for blocks that no honest peer has.
+        """
+        view = heads.view(self._ledger, self._rules)
+        height = self._ledger.height + 1
+        validators = heads.validators_at(view, height)
+        assert validators, "a height has validators"
+        known = validators_hash(validators)
+        parent = self._ledger.meta.block_id
+        checks: list[SignatureCheck] = []
+        found: list[Final] = []
+
+        def collect(more: Sequence[SignatureCheck]) -> bool:
+            checks.extend(more)
+            return True
+
+        for final in blocks:
+            header = final.block.header
+            if header.validators_hash != known and found:
+                break  # the set has changed: it stands in the state after the block before
+            identity = block_id(self._rules.genesis, header)
+            if header.height != height or header.parent != parent:
+                raise _false("the blocks do not follow each other")
+            try:
+                validity.check_commit(self._rules, final.commit, height, identity, validators, collect)
+            except (BlockInvalid, Rejected) as fault:
+                raise _false(str(fault)) from None
+            block = final.block
+            is_whole = txs_root([wtxid_of(raw) for raw in block.transactions]) == header.txs_root
+            if not is_whole or commit_hash(block.last_commit) != header.last_commit_hash:
+                raise _false("a block is not what its header says")
+            found.append(Final(block, identity, final.commit))
+            await trio.lowlevel.checkpoint()
+            height, parent = height + 1, identity
+        if not all(await self._pool.signatures(checks)):
+            raise _false("a signature of a commit does not verify")
+        return found
+
+    def answer(self, body: bytes) -> bytes | None:
+        """A range for a peer; None when this node does not keep its first block."""
+        asked = read_body(GET_BLOCKS, Kind.GET_BLOCKS, body)
+        reader = self._ledger.view()
+        found: list[FinalBlock] = []
+        size = 0
+        for height in range(asked.first, min(asked.first + asked.count, reader.height + 1)):
+            block, commit = reader.block(height), reader.commit(height)
+            if block is None or commit is None or len(found) >= BLOCKS_MAX:
+                break
+            found.append(FinalBlock(block, commit))
+            size += sum(map(len, block.transactions)) + 8192
+            if size > ANSWER_BYTES_WANTED:
+                break
+        return encode(FinalBlocks(tuple(found))) if found else None
+
+
+def _false(why: str) -> PeerFault:
+    return PeerFault(MESSAGE_MALFORMED, kind=int(Kind.GET_BLOCKS), why=why)
