@@ -6,6 +6,7 @@ Here: signals, logs, what is printed. Not here: the node (eubchain/node).
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import sys
 
@@ -18,6 +19,8 @@ from eubchain.node.config import load_config
 from eubchain.node.home import Home
 from eubchain.node.logs import set_up_logs
 
+OPEN_FILES = 16_384
+
 
 def start() -> None:
     """Run the node of this home until Ctrl-C or SIGTERM.
@@ -27,6 +30,7 @@ def start() -> None:
     # Imported here: a node needs LevelDB, LibP2P and more, other verbs do not.
     from eubchain.node.node import Node, opened_node, run_node
 
+    _allow_open_files()
     home = Home(SESSION.home)
     home.check()
     config = load_config(home.config)
@@ -52,3 +56,11 @@ def start() -> None:
     except Fault as fault:
         structlog.get_logger("node").error("the node stops", why=str(fault))
         sys.exit(report(fault))
+
+
+def _allow_open_files() -> None:
+    """LevelDB, the workers' pipes and the connections together may need more than a shell's default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from consensus.types.errors import Fault
 from consensus.types.genesis import Genesis
+from eubchain.ledger.ledger import Proved
 from eubchain.ledger.reading import LedgerReader
 from eubchain.mempool import Mempool
 from eubchain.rpc.subscriptions import Hub
@@ -96,6 +97,10 @@ class Backend(Protocol):
 
         Raises `Rejected` when no block could hold it now.
         """
+        ...
+
+    def proof(self, key: bytes, height: int | None) -> Proved | None:
+        """A state entry with its proof, at the head or shortly before; None when out of reach."""
         ...
 
     def stop(self) -> None:

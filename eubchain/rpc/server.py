@@ -4,7 +4,7 @@ Here: transport, batches, limits, browser origins, errors in their JSON form.
 Not here: the methods (methods/*.py), metrics (their own port: eubchain/node/metrics.py).
 Keeps: a body is counted as it arrives and never kept beyond the limit; a bug met by one request
 ends that request, never the node.
-Errors: 2302–2305.
+Errors: 2302–2306.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from eubchain.rpc.method import INVALID_PARAMETERS, METHODS, UNKNOWN_METHOD, cal
 from eubchain.rpc.subscriptions import Subscription
 
 BODY_BYTES_MAX = 4 * 2**20
+BODY_S_MAX = 30
+"""Seconds that a request may take to arrive."""
 BATCH_CALLS_MAX = 100
 CALLS_IN_FLIGHT_MAX = 64
 """Requests that run at one time; the rest wait at the socket."""
@@ -66,12 +68,20 @@ ORIGIN_REFUSED = Reason(
     "Pages of {origin} may not use this node.",
     "Add the origin to rpc.origins in config.toml if the page is yours.",
 )
+BODY_TOO_SLOW = Reason(
+    2306,
+    "body_too_slow",
+    "seconds:count",
+    "The request did not arrive within {seconds} s.",
+    "Send it again over a better line; nothing of it was done.",
+)
 STANDARD = {
     UNKNOWN_METHOD.code: NO_SUCH_METHOD,
     INVALID_PARAMETERS.code: BAD_PARAMS,
     NOT_JSON.code: PARSE_ERROR,
     NOT_A_REQUEST.code: INVALID_REQUEST,
     BODY_TOO_LARGE.code: INVALID_REQUEST,
+    BODY_TOO_SLOW.code: INVALID_REQUEST,
 }
 """Reasons for which JSON-RPC 2.0 has a code of its own; every other error carries its reason's."""
 
@@ -187,16 +197,24 @@ class Server:
     async def rpc(self, request: Request) -> Response:
         """POST /rpc."""
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                failure = error_object(Fault(BODY_TOO_LARGE, limit=BODY_BYTES_MAX), self._backend.prefix)
-                return JSONResponse({"jsonrpc": "2.0", "id": None, "error": failure}, status_code=413)
+        with trio.move_on_after(BODY_S_MAX) as patience:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES_MAX:
+                    return self._refusal(Fault(BODY_TOO_LARGE, limit=BODY_BYTES_MAX), 413)
+        if patience.cancelled_caught:
+            return self._refusal(Fault(BODY_TOO_SLOW, seconds=BODY_S_MAX), 408)
         async with self._calls:
             answered = await answer(self._backend, bytes(body))
         if answered is None:
             return Response(status_code=204)
         return Response(answered, media_type="application/json")
+
+    def _refusal(self, fault: Fault, status: int) -> Response:
+        failure = error_object(fault, self._backend.prefix)
+        # The connection is not kept: the rest of the body may still be on its way.
+        body = {"jsonrpc": "2.0", "id": None, "error": failure}
+        return JSONResponse(body, status_code=status, headers={"connection": "close"})
 
     async def health(self, request: Request) -> Response:
         """GET /health: live as soon as it answers; ready when it follows the chain."""
