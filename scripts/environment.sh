@@ -65,7 +65,7 @@ make_environment() {
         need_packages python3-venv || exit 1
         "$base" -m venv "$VENV"
     fi
-    "$PYTHON" -m pip install -q --disable-pip-version-check -r "$ROOT/requirements.txt"
+    "$PYTHON" -m pip install -q --disable-pip-version-check --use-pep517 -r "$ROOT/requirements.txt"
     "$PYTHON" -m pip install -q --disable-pip-version-check --no-deps -e "$ROOT"
     printf '%s' "$stamp" >"$VENV/stamp"
 }

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from consensus.types.errors import Fault
 from spark_node.chain import Chain
 from spark_node.storage.blob_server import blob_application
+from spark_node.storage.http_serving import serve_http
 from spark_node.storage.shelf import Shelf
 
 READ = frozenset({"GET", "HEAD"})
@@ -51,10 +50,4 @@ async def serve_shelf(
 ) -> None:
     """Serve until cancelled; tells its own URL once it listens. Raises OSError when it cannot."""
     application = blob_application(shelf, gate(chain), genesis=chain.genesis, now_s=now_s)
-    config = Config()
-    config.bind = [listen]
-    config.accesslog = None
-    config.errorlog = None
-    async with trio.open_nursery() as nursery:
-        binds: list[str] = await nursery.start(serve, application, config)
-        task_status.started(binds[0])
+    await serve_http(application, listen, trio.Event(), task_status=task_status)

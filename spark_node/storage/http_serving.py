@@ -24,7 +24,7 @@ from hypercorn.utils import wrap_app
 CONNECTIONS_MAX = 512
 BACKLOG = 128
 SILENCE_S = 20.0
-"""A connection that has not sent a whole request head is closed after this. Bodies are for the applications."""
+"""A connection without a whole request head is closed after this. Bodies are for the applications."""
 STOP_GRACE_S = 5.0
 """What a stop leaves the calls that are under way."""
 SOCKET_MESSAGE_BYTES_MAX = 4 * 2**20
