@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -22,7 +23,10 @@ from types import ModuleType
 
 import pytest
 import trio
+import typer
 
+from eubchain.cli.main import build, take_shared_options
+from eubchain.cli.session import SESSION
 from eubchain.client.task_file import order_of, read_task_file
 from eubchain.client.task_run.order import Order as TaskOrder
 from eubchain.client.task_run.order import check_order
@@ -425,3 +429,67 @@ def test_the_program_of_digits_is_python_and_its_candidates_are_lists() -> None:
     program = EXAMPLES / "digits" / "program"
     compile((program / "train.py").read_text(), "train.py", "exec")
     assert json.loads((program / "candidates.json").read_text()).keys() == {"C", "gamma"}
+
+
+# ------------------------------------------------------------------------------------------------ the pages
+
+PAGES = ("tutorials/first-task.md", "how-to/render-a-scene.md", "how-to/train-in-a-container.md")
+MADE_ON_THE_WAY = {"mine", "summary", "mine-result", "image", "room", "large", "model"}
+"""Directories that a page makes, or asks for."""
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Every command line of a page, in words."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return [shlex.split(line) for line in re.findall(r"(?m)^\$ (.+)$", text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_has_its_verb_its_options_and_its_files(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SESSION, "home", SESSION.home)  # put back what the lines choose
+    commands = commands_of(page)
+    assert any(words[:3] == ["eubchain", "task", "run"] for words in commands)
+    for words in commands:
+        for word in words:
+            if word.startswith("examples/"):
+                assert (ROOT / word).exists(), f"{word} is not shipped"
+        if words[0] != "eubchain":
+            continue
+        verb, rest = build(), take_shared_options(words[1:])
+        command = typer.main.get_command(verb)
+        while isinstance(getattr(command, "commands", None), dict):
+            command, rest = command.commands[rest[0]], rest[1:]
+        context = command.make_context(words[1], rest)
+        given = context.params.get("input_path")
+        assert given is None or given.exists() or given.name in MADE_ON_THE_WAY
+        output = context.params.get("output")
+        assert output is None or output.name in MADE_ON_THE_WAY
+
+
+@pytest.mark.parametrize(("page", "example"), [(PAGES[0], "words"), (PAGES[2], "digits")])
+def test_what_a_page_shows_of_a_task_file_stands_in_it(page: str, example: str) -> None:
+    shown = re.findall(r"(?ms)^```toml\n(.*?)^```", (ROOT / "docs" / page).read_text("utf-8"))
+    assert shown
+    lines = (EXAMPLES / example / "task.toml").read_text().splitlines()
+    for line in shown[0].splitlines():
+        assert line in lines
+
+
+async def test_the_small_scene_of_the_guide_can_be_rendered(spark: Spark) -> None:
+    text = (ROOT / "docs/how-to/render-a-scene.md").read_text("utf-8")
+    (scene,) = re.findall(r"(?ms)^```text\n(image .*?)^```", text)
+    ran = await spark.run("path-tracer", "--size", "24x16", files={"mine.txt": scene.encode()})
+
+    assert ran.outcome.exit_status == 0, ran.said
+    assert pixels_of((ran.output / "mine.png").read_bytes())[:2] == (24, 16)
+
+
+async def test_the_readers_own_table_of_the_tutorial_is_summed_up(spark: Spark) -> None:
+    (line,) = [words for words in commands_of(PAGES[0]) if words[0] == "printf"]
+    (run,) = [words for words in commands_of(PAGES[0]) if "--" in words]
+    table = line[1].replace("\\n", "\n").encode()
+    ran = await spark.run("words", *run[run.index("--") + 1 :], files={"sales.csv": table})
+
+    assert '"north",2,0,22.750,11.375,10.250,12.500,"Mon"' in (ran.output / "summary.csv").read_text()
