@@ -159,6 +159,12 @@ class WorldNode:
     def status(self) -> dict[str, Any]:
         return {"phase": "validating", "peers": 0}
 
+    def network(self) -> dict[str, Any]:
+        return {}
+
+    def peers(self) -> list[dict[str, Any]]:
+        return []
+
     def stop(self) -> None:
         raise AssertionError("nobody stops a node in memory")
 

@@ -175,6 +175,8 @@ def run(arguments: list[str]) -> int:
             completion_init()
         # Not by calling the application: that would put its own hook for tracebacks in place of ours.
         code = typer.main.get_command(build()).main(rest, prog_name="eubchain", standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+            report(Fault(WAS_INTERRUPTED))
         return code if isinstance(code, int) else 0
     except typer.Exit as done:
         return done.exit_code

@@ -7,6 +7,7 @@ Rules: the command runs in this process on a temporary home; the node is one in 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import typer
 
+from consensus.types.address import format_address
 from consensus.types.amounts import eubc
 from consensus.types.errors import Reason
 from consensus.types.naming import to_named
@@ -302,3 +304,26 @@ def test_completion_offers_verbs() -> None:
         [sys.executable, "-m", "eubchain"], capture_output=True, text=True, check=False, env=environment
     )
     assert done.stdout.split() == ["wallet"]
+
+
+def test_a_closed_pipe_is_no_bug() -> None:
+    """As in `eubchain … | head`: whoever read the output has gone."""
+    read, write = os.pipe()
+    os.close(read)
+    line = [sys.executable, "-m", "eubchain", "status", "--json", "--node", "http://127.0.0.1:1"]
+    done = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.returncode == 1
+    assert not done.stderr
+
+
+def test_ctrl_c_is_told_in_the_form_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorldNode, "wait_for", interrupted)
+    address = format_address(place.node.world["carol"].address, "deub")
+    result = place.cli("wallet", "send", address, "1", "--yes", "--json")
+    assert result.code == 130
+    assert result.error["name"] == "interrupted"
+    assert "txid " in result.err
