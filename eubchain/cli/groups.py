@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from eubchain.cli import (
     genesis,
+    light,
     money,
     multisig,
     query,
@@ -38,6 +39,7 @@ GROUPS = [
     query.por,
     task.app,
     genesis.app,
+    light.app,
     setup.signer,
     explain,
 ]

@@ -24,6 +24,7 @@ from consensus.types.hashing import ZERO_HASH
 from consensus.types.receipt import Receipt
 from consensus.types.tree import StateTree, TreeUpdate, empty_tree, finish, key_hash, update_tree
 from consensus.types.tree_proof import StateProof, prove
+from consensus.validators import ValidatorSet
 from eubchain.ledger.buckets import MEMORY_BYTES_MAX, StoredBuckets, load_tree, put_buckets
 from eubchain.ledger.cache import ValueCache
 from eubchain.ledger.index import put_rows
@@ -101,6 +102,8 @@ class NewBlock(NamedTuple):
     writes: Mapping[bytes, bytes | None]
     update: TreeUpdate
     rows: IndexRows = NO_ROWS
+    next_set: ValidatorSet = ()
+    """V(height + 1), kept for light clients; empty when it is V(height)."""
 
 
 class PreparedBatch(NamedTuple):
@@ -251,6 +254,8 @@ class Ledger(LedgerReader):
         batch.put(Column.HEIGHT_OF_BLOCK + new.block_id, key)
         if new.commit is not None:
             batch.put(Column.COMMIT + key, encode(new.commit))
+        if new.next_set:
+            batch.put(Column.VALIDATOR_SET + header.next_validators_hash, encode(new.next_set))
         if header.height > self.undo_blocks:
             batch.delete(Column.UNDO + height_key(header.height - self.undo_blocks))
         yield
@@ -308,7 +313,7 @@ class Ledger(LedgerReader):
         raw = self._row(Column.UNDO, height)
         return None if raw is None else UNDO.decode(raw)
 
-    def writes_back_to(self, height: int) -> dict[bytes, bytes | None] | None:
+    def writes_back_to(self, height: int, writes_max: int | None = None) -> dict[bytes, bytes | None] | None:
         """The writes that turn the head's state into that after `height`; None when out of reach."""
         writes: dict[bytes, bytes | None] = {}
         for undone in range(self.height, height, -1):
@@ -316,18 +321,20 @@ class Ledger(LedgerReader):
             if undo is None:
                 return None
             writes.update(undo.entries)
+            if writes_max is not None and len(writes) > writes_max:
+                return None
         return writes
 
-    def proof(self, key: bytes, height: int | None = None) -> Proved | None:
+    def proof(self, key: bytes, height: int | None = None, writes_max: int | None = None) -> Proved | None:
         """A state entry at the head, or after one of the last `undo_blocks` heights, with its proof.
 
-        None when that height is out of reach. A light client checks it with `verify_proof` against
-        the header of that height.
+        None when that height is out of reach, or more than `writes_max` entries differ from it: the
+        work grows with them. A light client checks it with `verify_proof` against the header.
         """
         if height is None or height == self.height:
             proof = prove(self.tree, self.hash_of_key(key))
             return Proved(self.height, self.state_root, self.get(key), proof)
-        writes = self.writes_back_to(height) if 0 <= height < self.height else None
+        writes = self.writes_back_to(height, writes_max) if 0 <= height < self.height else None
         if writes is None:
             return None
         earlier = self.tree.updated(update_tree(self.tree, writes))

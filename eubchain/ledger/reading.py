@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from consensus.light import LightBlock
 from consensus.types.block import BLOCK, COMMIT, HEADER, Block, Commit, Header
 from consensus.types.errors import Fault, Reason
 from consensus.types.genesis import GENESIS, Genesis
 from consensus.types.receipt import Receipt
+from consensus.validators import SET_CODEC, ValidatorSet
 from eubchain.ledger.layout import (
     PLACE_BYTES,
     RECEIPTS,
@@ -126,6 +128,19 @@ class LedgerReader:
         """One receipt per transaction of the block and, last, the block's own."""
         raw = self._row(Column.RECEIPTS, height)
         return None if raw is None else RECEIPTS.decode(raw)
+
+    def validator_set(self, digest: bytes) -> ValidatorSet | None:
+        """A validator set of the past or present, by the hash that headers name it with."""
+        raw = self._source.get(Column.VALIDATOR_SET, digest)
+        return None if raw is None else SET_CODEC.decode(raw)
+
+    def light_block(self, height: int) -> LightBlock | None:
+        """What a light client is given of a height: header, commit, validators; None when one is not kept."""
+        header, commit = self.header(height), self.commit(height)
+        if header is None or commit is None:
+            return None
+        validators = self.validator_set(header.validators_hash)
+        return None if validators is None else LightBlock(header, commit, validators)
 
     def height_of(self, block_id: bytes) -> int | None:
         """The height of a block by its id."""

@@ -84,8 +84,11 @@ def _taken(
     source: LedgerReader, block: Block, writes: Writes, receipts: list[Receipt], update: TreeUpdate
 ) -> NewBlock:
     identity = block_id(source.meta.genesis, block.header)
-    commit = source.commit(block.header.height)
-    return NewBlock(block, identity, commit, receipts, writes, update)
+    header = block.header
+    commit = source.commit(header.height)
+    is_new = header.height == 1 or header.next_validators_hash != header.validators_hash
+    next_set = (source.validator_set(header.next_validators_hash) if is_new else None) or ()
+    return NewBlock(block, identity, commit, receipts, writes, update, next_set=next_set)
 
 
 def _compare(height: int, what: str, agreed: bytes, replayed: bytes) -> None:

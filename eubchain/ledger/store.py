@@ -86,6 +86,7 @@ class Column(bytes, Enum):
     TASK_HISTORY = b"j"
     ROWS = b"x"
     KEPT_TRANSACTION = b"y"
+    VALIDATOR_SET = b"v"
 
 
 class Batch(Protocol):

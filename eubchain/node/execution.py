@@ -178,6 +178,7 @@ class Execution:
             executed.outcome.writes,
             executed.update,
             rows,
+            executed.outcome.next_set if is_new_set(executed.block.header) else (),
         )
         prepared = await in_slices(self.ledger.build_steps(new))
         # Not abandoned on cancel: a batch is written whole before anything else happens.
@@ -196,6 +197,11 @@ class Execution:
     def parent_time_ms(self) -> int:
         """The time of the head, or the genesis time."""
         return heads.head(heads.view(self.ledger, self.rules)).time_ms
+
+
+def is_new_set(header: Header) -> bool:
+    """Whether the set that a header announces has not been stored by a block before."""
+    return header.height == 1 or header.next_validators_hash != header.validators_hash
 
 
 def tasks_of(receipt: Receipt) -> tuple[bytes, ...]:
