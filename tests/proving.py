@@ -11,15 +11,20 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from consensus.resource.proof import Claim, Share, make_proof
+from consensus.resource.proof import Claim, Share, make_proof, parse_shares
 from consensus.resource.windows import closes_at, last_proof_at, opens_at
 from consensus.types.amounts import eubc
+from consensus.types.codec import encode
 from consensus.types.params import DEV, Params
 from tests.world import World
+from vm.claims import judge_here
+from vm.head import epoch_of
 from vm.resource import Prove
 from vm.spark import SPARKS, Hardware, RegisterSpark, Spark
 from vm.stake import Bond
+from vm.state import Call, State
 from vm.transition import Outcome
+from vm.validator import VALIDATORS
 from vm.windows import WINDOWS, LastWindow
 
 HARDWARE = Hardware("cpu", 0, 0, 4, 2**33, 2**36)
@@ -44,8 +49,12 @@ class Provers(World):
         difficulty: int = 1,
         params: Params | None = None,
         validators: int = 1,
+        bonds: Sequence[int] = (),
     ) -> None:
-        super().__init__(params or always(), validators, sparks)
+        super().__init__(params or always(), validators, sparks, bonds=bonds)
+        self.false_tile: Share | None = None
+        """A tile that every verdict finds false, as if its ticket were too high."""
+        self.verdicts = self._verdict
         for name in sparks:
             self.submit(name, Bond(eubc(100)))
             self.submit(name, RegisterSpark(RECIPIENT, HARDWARE, 2, True, difficulty))
@@ -66,14 +75,34 @@ class Provers(World):
         assert isinstance(found, Spark), f"{name} has a spark"
         return found
 
+    def epoch_of(self, height: int) -> int:
+        """The epoch of a height."""
+        return epoch_of(height, self.params.chain.epoch_blocks)
+
+    def next_state(self) -> State:
+        """A state as transactions of the next block find it, apart from its window's own step."""
+        return self.view_at(self.height + 1)
+
+    def view_at(self, height: int) -> State:
+        """The head's state as if `height` were the block that runs."""
+        view = self.view
+        return State(self.state, view.block._replace(height=height))
+
+    def call(self, name: str) -> Call:
+        """A call by this person."""
+        return Call(self[name].address, bytes(32), bytes(32))
+
     def until_announced(self) -> None:
         """Produce blocks until a new window is announced."""
         while self.height == 0 or self.read(WINDOWS, b"") is None or self.window.is_closed:
             self.block()
 
     def until_open(self) -> int:
-        """Produce blocks until the next one may hold a proof; returns the window's name."""
+        """Produce blocks until the next is the first that may hold a proof; returns the window's name."""
         self.until_announced()
+        if self.height > opens_at(self.window.window):
+            self.until_closed()
+            self.until_announced()
         self.until_height(opens_at(self.window.window))
         return opens_at(self.window.window)
 
@@ -86,6 +115,14 @@ class Provers(World):
         self.until_announced()
         self.until_height(closes_at(self.window.window) - 1)
         return self.block()
+
+    def _verdict(self, claim: Claim) -> int:
+        shares = parse_shares(claim.shares)
+        lie = next((i for i in claim.checked if shares[i] == self.false_tile), None)
+        if lie is not None:
+            return lie
+        # At a difficulty of one every tile is a share: nothing to recompute.
+        return len(shares) if claim.difficulty == 1 else judge_here(claim)
 
     def prove(self, name: str, shares: Sequence[Share] = TILES) -> bytes:
         """Send a proof of these tiles in the open window; returns the txid."""
@@ -100,9 +137,9 @@ class Provers(World):
         return self.until_closed()
 
 
-def index_of_false(claim: Claim, false: Share) -> int:
-    """A verdict as if exactly this tile were no share."""
-    from consensus.resource.proof import parse_shares
-
-    shares = parse_shares(claim.shares)
-    return next((i for i in claim.checked if shares[i] == false), len(shares))
+def edited(world: World, name: str, table: str = "spark", **changes: int) -> None:
+    """Change a record at the head behind the rules' back."""
+    kind = {"spark": SPARKS, "validator": VALIDATORS}[table]
+    key = world[name].address
+    found = world.read(kind, key)
+    world.state.write({kind.prefix + key: encode(replace(found, **changes))})

@@ -42,6 +42,7 @@ from consensus.types.vote import PRECOMMIT, vote_hash
 from consensus.validators import ValidatorSet, proposer, validators_hash
 from vm import funds, members, pools, spark, stake, tally, validator
 from vm import head as heads
+from vm.claims import Judge, judge_here
 from vm.genesis import genesis_writes
 from vm.members import Register
 from vm.registry import OPERATION_OF, decode_candidate
@@ -104,6 +105,8 @@ class World:
         self.rules = rules_of(self.genesis)
         self.state = MemoryState()
         self.state.write(genesis_writes(self.genesis))
+        self.verdicts: Judge = judge_here
+        """On proofs of resource."""
         self.pending: list[Candidate[Any]] = []
         self.outcomes: list[Outcome] = []
         self.headers: list[Header] = []
@@ -282,7 +285,14 @@ class World:
         """A complete block, as its proposer would send it; the state stays as it is."""
         started = self.header(round_, time_ms)
         outcome = apply_block(
-            self.state, self.rules, started, self.last_commit, candidates, strict=False, enough=enough
+            self.state,
+            self.rules,
+            started,
+            self.last_commit,
+            candidates,
+            strict=False,
+            enough=enough,
+            judge=self.verdicts,
         )
         header = self.complete(started, outcome)
         return Block(header, tuple(c.raw for c in outcome.included), self.last_commit), outcome
@@ -313,7 +323,15 @@ class World:
 
     def validate_transactions(self, block: Block, candidates: Sequence[Candidate[Any]]) -> Outcome:
         """Execute strictly under the block's header and commit; raises `BlockInvalid`."""
-        return apply_block(self.state, self.rules, block.header, block.last_commit, candidates, strict=True)
+        return apply_block(
+            self.state,
+            self.rules,
+            block.header,
+            block.last_commit,
+            candidates,
+            strict=True,
+            judge=self.verdicts,
+        )
 
     def commit_for(self, block: Block, absent: Collection[str] = ()) -> Commit:
         """Precommits of everyone in the set but `absent`."""

@@ -19,7 +19,7 @@ from consensus.types.amounts import PPB
 from consensus.types.params import ResourceParams
 from consensus.types.receipt import EventKind
 from consensus.validators import Candidate, Validator, ValidatorSet, make_set
-from vm import evidence, funds, members, outage, pools, spark, standing, tally, validator
+from vm import evidence, funds, measuring, members, outage, pools, spark, standing, tally, validator
 from vm import head as heads
 from vm.members import Register
 from vm.rewards import block_reward
@@ -71,8 +71,10 @@ def end(state: State) -> Generator[None, None, None]:
     """Close the epoch whose last block this is, pausing between slices."""
     counted = tally.tally(state)
     yield from _read_ahead(state)
-    if not outage.decide(state, counted):
+    was_outage = outage.decide(state, counted)
+    if not was_outage:
         _jail_the_absent(state, counted)
+    yield from measuring.settle_misses(state, was_outage)
     evidence.correlate(state)
     yield
     found = yield from _figures(state)

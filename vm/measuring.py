@@ -1,6 +1,7 @@
 """The course of a window, a step in every block: seed, sample beacon, close, announcement.
 
-Here: `run`, in that order; what a close does to every spark, false shares, void windows, who is credited.
+Here: `run`, in that order; what a close does to every spark, false shares, void windows, who is credited;
+misses that an outage excuses.
 Not here: the arithmetic (consensus/resource), proofs (vm/resource.py), paying the pool (vm/epoch.py).
 Keeps: at most one window at a time; each lives by the parameters of its announcement; a void window
 changes nothing but false shares; D moves only when a window closes, so it is fixed before the seed is.
@@ -22,15 +23,26 @@ from consensus.resource.difficulty import (
 )
 from consensus.resource.proof import SHARE_BYTES, Claim
 from consensus.resource.windows import Window
+from consensus.types.codec import Record, Uint
 from consensus.types.receipt import EventKind
-from vm import members, stake
+from vm import members, outage, stake
 from vm.claims import Judge, claims
+from vm.head import epoch_of
 from vm.members import Register
 from vm.slices import SLICE_RECORDS
-from vm.spark import SPARKS, proving_capacity
-from vm.state import State
+from vm.spark import SPARKS, Spark, proving_capacity
+from vm.state import Namespace, State, Table
 from vm.windows import CAPACITY_MAX, PROOFS, WINDOWS, LastWindow, counted, last_window
 
+
+class Missed(Record, frozen=True):
+    """What a spark has lost in the running epoch by sending no proof, keyed by its address."""
+
+    capacity: Uint
+    """Of S; it comes back if the epoch turns out to be an outage."""
+
+
+MISSED = Table(Namespace.MISSED, Missed)
 PROFILE = 1
 """The profile of every window that is announced by this version."""
 
@@ -146,9 +158,9 @@ def _close(state: State, last: LastWindow, judge: Judge) -> Generator[None, None
 
 def _judged(
     state: State, last: LastWindow, judge: Judge
-) -> Generator[None, None, tuple[dict[bytes, int], int]]:
-    """Delete the proofs; return the shares of those not found false, by account, and the S they cover."""
-    proved: dict[bytes, int] = {}
+) -> Generator[None, None, tuple[dict[bytes, int | None], int]]:
+    """Delete the proofs; return what each proved, none of the false, by account, and the S they cover."""
+    proved: dict[bytes, int | None] = {}
     covered = 0
     for index, (address, claim) in enumerate(claims(state, last)):
         if index % SLICE_RECORDS == 0:
@@ -162,6 +174,7 @@ def _judged(
             assert spark is not None, "only sparks prove"
             covered += spark.capacity
         else:
+            proved[address] = None
             _punish(state, claim, verdict)
         state.delete(PROOFS, address)
     return proved, covered
@@ -181,28 +194,59 @@ def _punish(state: State, claim: Claim, index: int) -> None:
     state.emit(FALSE_SHARE(account=address, window=claim.window, index=index, taken=taken, until=until))
 
 
-def _measure(state: State, window: Window, proved: dict[bytes, int]) -> Generator[None, None, list[bytes]]:
+def _measure(state: State, window: Window, proved: dict[bytes, int | None]) -> Generator[None, None, list[bytes]]:
     """Move D and S of every registered spark; return those credited, by address.
 
     Whoever retired meanwhile is credited nothing: its S fades as if it had missed.
     """
     credited: list[bytes] = []
+    due_in = epoch_of(rules.last_proof_at(window), state.block.params.chain.epoch_blocks)
+    is_decided = due_in < state.block.epoch
+    is_excused = is_decided and outage.was_outage(state, due_in)
     for index, address in enumerate(members.addresses(state, Register.SPARKS)):
         if index % SLICE_RECORDS == 0:
             yield
         spark = state.get(SPARKS, address)
         assert spark is not None, "who is listed has a record"
         shares = proved.get(address)
-        difficulty, tiles = spark.difficulty, 0
-        if shares is not None:
-            tiles = credited_tiles(shares, difficulty)
-            difficulty = next_difficulty(difficulty, shares, window.difficulty_min)
-            if tiles:
-                credited.append(address)
-        capacity = next_speed(spark.capacity, tiles)
-        if (difficulty, capacity) != (spark.difficulty, spark.capacity):
-            state.put(SPARKS, address, replace(spark, difficulty=difficulty, capacity=capacity))
+        if shares is None:
+            # An outage excuses whoever was not there, never whoever claimed what is false.
+            is_false = address in proved
+            if spark.capacity and (is_false or not is_excused):
+                _miss(state, address, spark, is_final=is_false or is_decided)
+            continue
+        tiles = credited_tiles(shares, spark.difficulty)
+        if tiles:
+            credited.append(address)
+        moved = replace(
+            spark,
+            difficulty=next_difficulty(spark.difficulty, shares, window.difficulty_min),
+            capacity=next_speed(spark.capacity, tiles),
+        )
+        state.put(SPARKS, address, moved)
     return credited
+
+
+def _miss(state: State, address: bytes, spark: Spark, *, is_final: bool) -> None:
+    """No proof counts like one of nothing; unless that is final, the epoch may still become an outage."""
+    capacity = next_speed(spark.capacity, 0)
+    state.put(SPARKS, address, replace(spark, capacity=capacity))
+    if not is_final:
+        before = state.get(MISSED, address)
+        lost = spark.capacity - capacity + (0 if before is None else before.capacity)
+        state.put(MISSED, address, Missed(min(lost, CAPACITY_MAX)))
+
+
+def settle_misses(state: State, was_outage: bool) -> Generator[None, None, None]:
+    """At an epoch's end: give back what was lost in an outage, and forget."""
+    for index, (address, missed) in enumerate(state.scan(MISSED)):
+        if index % SLICE_RECORDS == 0:
+            yield
+        spark = state.get(SPARKS, address)
+        assert spark is not None, "only sparks miss"
+        if was_outage:
+            state.put(SPARKS, address, replace(spark, capacity=spark.capacity + missed.capacity))
+        state.delete(MISSED, address)
 
 
 def _list_credited(state: State, credited: list[bytes]) -> None:

@@ -54,6 +54,8 @@ class Namespace(IntEnum):
     """Lists of addresses that the epoch's end walks: registered validators, registered sparks."""
     EPOCH = 26
     """What an epoch's end decided, by epoch."""
+    MISSED = 27
+    """What sparks lost by missing windows in the running epoch, which may still be an outage."""
 
 
 class Table(Generic[R]):
