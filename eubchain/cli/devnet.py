@@ -126,13 +126,13 @@ async def running_devnet(home: Path, validators: int = 1, sparks: int = 1) -> As
         raise Fault(DEVNET_SHAPE_FIXED, home=str(home), validators=there[0], sparks=there[1])
     parts: list[Part] = []
     try:
-        urls = []
+        addresses = []
         for number in range(validators):
             root = home / f"validator{number}"
-            address = root / "data" / "rpc_address"
-            address.unlink(missing_ok=True)
+            addresses.append(root / "data" / "rpc_address")
+            addresses[-1].unlink(missing_ok=True)
             parts.append(await _spawn(home, root.name, ["start", "--home", str(root)]))
-            urls.append(await _until(parts[-1], address))
+        urls = [await _until(part, address) for part, address in zip(parts, addresses, strict=True)]
         (home / "data").mkdir(mode=0o700, exist_ok=True)
         # The network's own directory is a wallet's home too: its commands find the node by this file.
         (home / "data" / "rpc_address").write_text(urls[0])

@@ -26,6 +26,7 @@ from eubchain.cli import (
 from eubchain.cli.devnet import devnet
 from eubchain.cli.general import completion, explain, status, version
 from eubchain.cli.ledger import export, inspect, replay, rollback
+from eubchain.cli.peers import peers, show_node_id
 from eubchain.cli.start import start
 
 GROUPS = [
@@ -48,7 +49,9 @@ TOP_LEVEL = [
     start,
     status,
     devnet,
+    peers,
     setup.show_validator,
+    show_node_id,
     inspect,
     replay,
     rollback,

@@ -84,6 +84,14 @@ class Backend(Protocol):
         """What `chain_status` says beyond the head: phase, validator, peers."""
         ...
 
+    def network(self) -> dict[str, Any]:
+        """This node on the network, as `net_info` says it; empty for one that stands alone."""
+        ...
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The connected peers, as `net_peers` says them."""
+        ...
+
     async def submit(self, raws: list[bytes]) -> list[Submitted]:
         """Check signatures once and queue; answers in order."""
         ...
