@@ -25,6 +25,8 @@ REPLACEMENT_PERCENT = 110
 SEEN_MAX = 200_000
 """Identities remembered after they left, so that gossip cannot bring them back to be checked again."""
 EVIDENCE_MAX = 64
+HEAP_SLACK = 1_000
+"""Entries that left and may stay in the heap of prices before it is dropped."""
 
 NONCE_USED = Reason(
     2200,
@@ -118,7 +120,9 @@ class Mempool:
         self._by_wtxid: dict[bytes, Entry] = {}
         self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self._cheapest: list[tuple[int, int, bytes]] = []
+        self._cheapest: list[tuple[int, int, bytes]] | None = None
+        """Waiting transactions by price, while the pool is full enough to need it; entries that left stay
+        in the heap until they are met."""
         self._until: dict[int, set[bytes]] = {}
         """txids by the last height that may include them, so that expiry looks at one set a block."""
         self._order = 0
@@ -221,17 +225,20 @@ class Mempool:
         while len(self._by_txid) >= self._limits.count_max or self.bytes + size > self._limits.bytes_max:
             cheapest = self._pop_cheapest()
             if cheapest.candidate.transaction.body.max_price >= price:
-                self._push_cheapest(cheapest)
+                heapq.heappush(self._priced(), _by_price(cheapest))
                 raise Rejected(MEMPOOL_FULL, need=cheapest.candidate.transaction.body.max_price)
             self._remove(cheapest)
 
-    def _push_cheapest(self, entry: Entry) -> None:
-        body = entry.candidate.transaction.body
-        heapq.heappush(self._cheapest, (body.max_price, -entry.order, entry.candidate.txid))
+    def _priced(self) -> list[tuple[int, int, bytes]]:
+        """The heap of prices, made when it is first needed: below its bounds a pool never looks at it."""
+        if self._cheapest is None:
+            self._cheapest = [_by_price(entry) for entry in self._by_txid.values()]
+            heapq.heapify(self._cheapest)
+        return self._cheapest
 
     def _pop_cheapest(self) -> Entry:
         while True:
-            _, order, txid = heapq.heappop(self._cheapest)
+            _, order, txid = heapq.heappop(self._priced())
             entry = self._by_txid.get(txid)
             if entry is not None and entry.order == -order:
                 return entry
@@ -245,12 +252,10 @@ class Mempool:
         self._until.setdefault(body.valid_until, set()).add(entry.candidate.txid)
         self.bytes += len(entry.candidate.raw)
         self._order += 1
-        self._push_cheapest(entry)
-        if len(self._cheapest) > 4 * self._limits.count_max:
-            # Entries that left stay in the heap until met; rebuilding now and then bounds it.
-            self._cheapest = []
-            for kept in self._by_txid.values():
-                self._push_cheapest(kept)
+        if self._cheapest is not None:
+            heapq.heappush(self._cheapest, _by_price(entry))
+            if len(self._cheapest) > 2 * len(self._by_txid) + HEAP_SLACK:
+                self._cheapest = None
 
     def _remove(self, entry: Entry) -> None:
         candidate = entry.candidate
@@ -334,3 +339,8 @@ class Mempool:
             return None
         mine = (-entry.candidate.transaction.body.tip, entry.order)
         return sum(1 for e in self._by_txid.values() if (-e.candidate.transaction.body.tip, e.order) < mine)
+
+
+def _by_price(entry: Entry) -> tuple[int, int, bytes]:
+    """Its place among the cheapest: the lowest price first, of equal ones the latest."""
+    return entry.candidate.transaction.body.max_price, -entry.order, entry.candidate.txid
