@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from consensus.beacon import RevealChain
+from consensus.resource.proof import Claim, make_proof, parse_shares
+from consensus.resource.windows import opens_at
 from consensus.types.address import NO_ADDRESS
 from consensus.types.amounts import eubc
 from consensus.types.errors import Rejected
@@ -26,9 +28,11 @@ from tests.world import CHAIN_ID, GENESIS_TIME_MS, Operator, World
 from vm import stake
 from vm.account import MultiTransfer, Output, Transfer
 from vm.evidence import Said, SubmitEvidence
+from vm.resource import Prove
 from vm.spark import Hardware, RegisterSpark, RetireSpark, UpdateSpark
 from vm.task import payloads as market
 from vm.validator import NewKey, RegisterValidator, Unjail, UpdateValidator
+from vm.windows import last_window
 
 NAMES = ("v0", "v1", "v2", "alice", "bob", "x0")
 names = st.sampled_from(NAMES)
@@ -43,9 +47,17 @@ def short_epochs() -> Params:
     """Epochs of four blocks, everything else as in DEV but short."""
     chain = msgspec.structs.replace(DEV.chain, epoch_blocks=4, max_due_per_block=6)
     voters = msgspec.structs.replace(DEV.validators, unbonding_epochs=3, max_validators=2)
-    resource = msgspec.structs.replace(DEV.resource, max_sparks=2)
+    resource = msgspec.structs.replace(
+        DEV.resource, max_sparks=2, window_wait_blocks=2, window_blocks=2, grace_blocks=1, verify_blocks=2
+    )
     windows = msgspec.structs.replace(DEV.market, task_retain_blocks=4)
     return msgspec.structs.replace(DEV, chain=chain, validators=voters, resource=resource, market=windows)
+
+
+def verdict(claim: Claim) -> int:
+    """Tiles in panel 9 are no shares, whoever claims them."""
+    shares = parse_shares(claim.shares)
+    return next((i for i in claim.checked if shares[i][0] == 9), len(shares))
 
 
 class Grains(RuleBasedStateMachine):
@@ -56,6 +68,7 @@ class Grains(RuleBasedStateMachine):
         params = short_epochs()
         lock = Vesting(Operator("v0").address, eubc(9_000), GENESIS_TIME_MS, GENESIS_TIME_MS, 500, 50)
         self.world = World(params, validators, NAMES[validators:], vesting=(lock,), bonds=[eubc(500)] * 2)
+        self.world.verdicts = verdict
         for name in NAMES[validators:]:
             if name.startswith(("v", "x")):
                 self.world.add_operator(name)
@@ -185,6 +198,14 @@ class Grains(RuleBasedStateMachine):
             market.Reject(task, 0),
         ]
         self.send(who, steps[step])
+
+    @rule(who=names, count=st.sampled_from([0, 7, 8, 32, 56]), is_true=st.booleans(), late=st.integers(0, 1))
+    def prove(self, who: str, count: int, is_true: bool, late: int) -> None:
+        last = last_window(self.world.view)
+        if last is not None:
+            panel = 8 if is_true else 9
+            shares = [(panel, q) for q in range(count)]
+            self.send(who, Prove(make_proof(opens_at(last.window) - late, shares)))
 
     @rule(absent=st.sets(st.sampled_from(["v0", "v1"]), max_size=1), round_=st.sampled_from([0, 0, 0, 0, 1]))
     def block(self, absent: set[str], round_: int) -> None:
