@@ -1,8 +1,8 @@
 """`eubchain task`: running a program on somebody's machine, from one command to the result.
 
-Here: run, post, attach, init; detaching with Ctrl-C.
-Not here: the single steps (task_steps.py, on the same group), the steps themselves
-(eubchain/client/task_run), what is shown (task_screen.py).
+Here: run, post, attach, init.
+Not here: following on a screen (task_follow.py), the single steps (task_steps.py, on the same group),
+the steps themselves (eubchain/client/task_run), what is shown (task_screen.py).
 Keeps: nothing is signed before candidates, reserve, judge and worst case were shown and answered with
 yes; a command repeated after a crash follows the task that it began; one question for the password.
 Errors: 3180 task_file_exists.
@@ -10,7 +10,6 @@ Errors: 3180 task_file_exists.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,12 +20,11 @@ import typer
 
 from consensus.types.errors import Fault, Reason
 from eubchain.cli.paying import From, open_network
-from eubchain.cli.session import FAILED, INTERRUPTED, SESSION
+from eubchain.cli.session import SESSION
+from eubchain.cli.task_follow import drive
 from eubchain.client.connection import Connection
 
 if TYPE_CHECKING:
-    from eubchain.cli.task_screen import Screen
-    from eubchain.client.task_run.following import Followed
     from eubchain.client.task_run.journal import Journal
     from eubchain.client.task_run.order import Order
     from eubchain.client.task_run.requester import Requester
@@ -89,6 +87,7 @@ def _collected(**given: Any) -> dict[tuple[str, str], Any]:
         "time": ("price", "time"),
         "avoid": ("market", "avoid"),
         "allow": ("market", "allow"),
+        "start_in": ("market", "start_in"),
         "offer_time": ("market", "offer_time"),
         "review_time": ("market", "review_time"),
         "by_hand": ("market", "by_hand"),
@@ -129,6 +128,7 @@ def run(
     time: Annotated[Text, _option("What the program may take, as in 30m or 2h.")] = None,
     avoid: Annotated[list[str] | None, _option("A spark that may not offer.")] = None,
     allow: Annotated[list[str] | None, _option("Only this spark may offer; may be repeated.")] = None,
+    start_in: Annotated[Text, _option("Reserve for later: price fixed now, clocks start then.")] = None,
     offer_time: Annotated[Text, _option("How long offers are taken.")] = None,
     review_time: Annotated[Text, _option("How long you may look at the result.")] = None,
     place: Annotated[Text, _option("Where sealed data lies, if not at your node.")] = None,
@@ -146,7 +146,8 @@ def run(
     given = _collected(
         wasm=wasm, image=image, env=env, input_path=input_path, output=output, place=place, gpus=gpus,
         gpu_memory=gpu_memory, cpus=cpus, memory=memory, disk=disk, price=price, time=time, avoid=avoid,
-        allow=allow, offer_time=offer_time, review_time=review_time, check=check, pass_mark=pass_mark,
+        allow=allow, start_in=start_in, offer_time=offer_time, review_time=review_time, check=check,
+        pass_mark=pass_mark,
     )  # fmt: skip
     from eubchain.client.task_file import order_of
 
@@ -299,93 +300,3 @@ async def _post_or_find(requester: Requester, order: Order, again: bool) -> tupl
         journal = await busy(screen, "packing and sealing the input", work)
     SESSION.note(f"task {journal.state.task}")
     return requester, journal
-
-
-async def drive(requester: Requester, journal: Journal, stars: int | None) -> tuple[int, Followed | None]:
-    """Follow on a screen until the end or Ctrl-C; returns the exit code."""
-    from dataclasses import replace
-
-    from eubchain.cli.task_screen import Screen
-
-    screen = Screen(requester.interval_ms)
-    requester = replace(requester, waiting=screen.waiting)
-    while True:
-        followed = await _follow_until_signal(requester, journal, screen, stars)
-        if followed is not None:
-            return _ended(followed, journal), followed
-        if not await _detach(requester, journal, screen):
-            return INTERRUPTED, None
-
-
-async def _follow_until_signal(
-    requester: Requester, journal: Journal, screen: Screen, stars: int | None
-) -> Followed | None:
-    from eubchain.cli.task_judge import Judge
-    from eubchain.client.task_run.following import follow
-
-    listener = Judge(screen, journal.state, stars)
-    followed: Followed | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            nursery.start_soon(screen.tick)
-            followed = await follow(requester, journal, listener)
-            nursery.cancel_scope.cancel()
-    return followed
-
-
-def _ended(followed: Followed, journal: Journal) -> int:
-    task = journal.state.task
-    if followed.closing is None:
-        what = "expired" if followed.sight is None else "left in review"
-        SESSION.result({"task": task, "outcome": what, "ok": False}, f"task {task[:12]}: {what}")
-        if followed.sight is not None:
-            SESSION.follow(f"eubchain task accept {task[:12]}   or: eubchain task reject {task[:12]}")
-        return FAILED
-    closing = followed.closing
-    if SESSION.json:
-        SESSION.result({"ok": closing.is_good, **closing.facts})
-    elif closing.is_good:
-        SESSION.follow(f"ls {journal.state.result_path}")
-    else:
-        SESSION.follow(f"eubchain task report {task[:12]}")
-    return 0 if closing.is_good else FAILED
-
-
-async def _detach(requester: Requester, journal: Journal, screen: Screen) -> bool:
-    """After Ctrl-C: say how to come back and what stopping costs; True to stay after all."""
-    from consensus.types.amounts import format_eubc
-    from eubchain.client.task_run.answering import cancel
-    from eubchain.client.task_run.story import cancel_quote
-
-    task = journal.state.task[:12]
-    sight = screen.sight
-    quote = None if sight is None or sight.is_final else cancel_quote(sight)
-    costs = f" (costs about {format_eubc(quote.cost)} EUBC)" if quote is not None else ""
-    if quote is not None and not screen.is_granted and SESSION.can_ask:
-        # Without the job the task cannot go on: leaving now would pay the spark for waiting.
-        SESSION.note("The job is not handed over yet; nobody else can do that.")
-        if not SESSION.ask(f"Cancel the task{costs}? (n goes on)"):
-            SESSION.note("going on with it")
-            return True
-        await cancel(requester, journal.task, journal)
-        journal.note(is_told=True)
-        SESSION.result({"task": journal.state.task, "outcome": "cancelled"}, f"task {task} cancelled")
-        return False
-    if quote is not None and not screen.is_granted:
-        SESSION.note("the job is not handed over: attach soon, or the wait costs 5 % of the price")
-    lines = {"attach": f"eubchain task attach {task}", "cancel": f"eubchain task cancel {task}"}
-    if SESSION.json:
-        cost = None if quote is None else str(quote.cost)
-        SESSION.result({"detached": True, "task": journal.state.task, **lines, "cancel_cost": cost})
-    else:
-        SESSION.note("detached; the task goes on.")
-        SESSION.note(f"  follow: {lines['attach']}")
-        if quote is not None:
-            SESSION.note(f"  stop:   {lines['cancel']}{costs}")
-    return False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eubchain.client.network import Network
     from eubchain.client.sending import Progress as Waiting
     from eubchain.client.task_run.market import OfferSight, Sight
+    from eubchain.client.task_run.order import Order
     from eubchain.client.task_run.preview import Preview
     from eubchain.client.task_run.telling import Event
     from spark_node.runtimes.log_lines import Progress
@@ -216,6 +217,8 @@ def stage_words(sight: Sight, interval_ms: int) -> str:
         return f"waiting for offers, {left} left (block {sight.offers_end}), {sight.task.offers} so far"
     spent, left = clock(sight.height - seat.entered), clock(seat.deadline - sight.height)
     match seat.stage:
+        case Stage.RESERVED:
+            return f"reserved, begins in {clock(sight.task.not_before - sight.height)}"
         case Stage.MATCHED:
             return f"handing over the job, at most {left} left"
         case Stage.STARTING:
@@ -291,6 +294,7 @@ def preview_lines(preview: Preview, network: Network) -> list[str]:
         *lines,
         f"  runs       {order.program} ({order.runtime}), {preview.measured.files} files, "
         f"{show_size(preview.measured.size)} of input",
+        f"  needs      {_needs(order)}",
         f"  reserves   {format_eubc(quote.escrow)} EUBC for the spark; what is not used comes back",
         *([f"  elsewhere  about {format_eubc(cloud)} EUBC for the same time"] if cloud else []),
         f"  deposit    {format_eubc(quote.deposit)} EUBC, returns when the task's records are deleted",
@@ -302,6 +306,17 @@ def preview_lines(preview: Preview, network: Network) -> list[str]:
         + ("" if order.check else "; --check FILE scores the result for you"),
         f"  at most    {format_eubc(quote.escrow + preview.fees_max)} EUBC can be lost, whatever happens",
     ]
+
+
+def _needs(order: Order) -> str:
+    from eubchain.client.task_run.quantities import show_size
+
+    cores = f"{order.cpu_milli / 1_000:g} core{'' if order.cpu_milli == 1_000 else 's'}"
+    parts = [cores, f"{show_size(order.memory_bytes)} of memory", f"{show_size(order.disk_bytes)} of disk"]
+    if order.gpus:
+        memory = f" with {show_size(order.gpu_memory_bytes)}" if order.gpu_memory_bytes else ""
+        parts.insert(0, f"{order.gpus} GPU{'' if order.gpus == 1 else 's'}{memory}")
+    return ", ".join(parts)
 
 
 def preview_facts(preview: Preview, network: Network) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,10 +25,12 @@ from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.network import learn_network
 from eubchain.client.task_run import Event, Order, Quiet, Requester, Verdict, answering, run_task
 from eubchain.client.task_run.following import follow
+from eubchain.client.task_run.journal import wish_of
 from eubchain.client.task_run.market import look
 from eubchain.client.task_run.order import spec_of
 from eubchain.client.task_run.posting import finish_post, sign_post
 from eubchain.client.task_run.preview import preview_order
+from eubchain.client.task_run.results import Fetched
 from eubchain.client.task_run.scoring import score_result
 from spark_node.storage.age_keys import new_identity, recipient_of
 from tests.rpc_world import WorldNode, patched
@@ -267,13 +270,13 @@ async def test_the_previewed_fee_covers_what_the_steps_cost(scene: Scene) -> Non
 
 
 GOLDEN = """\
-T  posted in block N; offers until block N
+T  posted in block N; offers until block N (about T)
 T  sealed input uploaded, N bytes
 T  1 offer, the best 1 EUBC from ADDRESS
 T  matched with ADDRESS for 1 EUBC; 1 EUBC came back
-T  granted; the spark prepares, until block N
-T  running since block N, until block N at the latest
-T  delivered N bytes; your answer is due by block N
+T  granted; the spark prepares, until block N (about T)
+T  running since block N, until block N (about T) at the latest
+T  delivered N bytes; your answer is due by block N (about T)
 T  result in OUT: 2 files, digest HASH is right
 T  accepted
 T  The result was accepted in block N.
@@ -285,7 +288,7 @@ Your transactions cost X EUBC; the deposit of 0.01 EUBC returns with block N.
 async def test_the_plain_output_tells_every_stage_once(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eubchain.cli.task import drive
+    from eubchain.cli.task_follow import drive
 
     SESSION.begin()
     with trio.fail_after(LIMIT_S):
@@ -322,6 +325,7 @@ def _plain(row: str, scene: Scene) -> str:
     row = re.sub(r"deub1[a-z0-9]+", "ADDRESS", row)
     row = re.sub(r"\b[0-9a-f]{64}\b", "HASH", row)
     row = re.sub(r"block \d+", "block N", row)
+    row = re.sub(r"about \d\d:\d\d:\d\d", "about T", row)
     row = re.sub(r"[\d,]+ bytes", "N bytes", row)
     return re.sub(r"cost 0\.\d+ EUBC", "cost X EUBC", row)
 
@@ -380,3 +384,80 @@ async def test_a_node_that_goes_away_is_borne_and_the_task_goes_on(scene: Scene)
     assert is_back.is_set()
     assert ended.closing is not None
     assert ended.closing.is_good
+
+
+# ------------------------------------------------------------------------------ less common ways
+
+
+async def test_a_reservation_fixes_the_price_now_and_begins_later(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(spark.echo)
+            quiet = Quiet()
+            ended = await run_task(requester, replace(scene.order, start_in_s=20), quiet)
+    kinds = [event.kind for event in quiet.events]
+    reserved = next(event for event in quiet.events if event.kind == "reserved")
+    assert kinds.index("matched") < kinds.index("reserved") < kinds.index("granted")
+    assert ended.sight is not None
+    assert ended.sight.seat is not None
+    assert ended.sight.seat.started > reserved.facts["not_before"]
+    assert ended.closing is not None
+    assert ended.closing.is_good
+
+
+async def test_a_result_that_silence_accepted_is_fetched_all_the_same(scene: Scene) -> None:
+    class Away(Quiet):
+        async def judge(self, sight: object, fetched: Fetched, score: int | None) -> Verdict:
+            shutil.rmtree(fetched.directory)
+            return Verdict("leave")
+
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(spark.echo)
+            left = await run_task(requester, replace(scene.order, review_s=5), Away())
+            assert left.closing is None
+            journal = requester.journals.all()[0]
+            journal.note(result_path="")  # as if nobody had been there at all
+            sight = left.sight
+            while sight is not None and not sight.is_final:
+                scene.node.make_block()
+                sight = await look(requester.node, requester.network, journal.task)
+            quiet = Quiet()
+            ended = await follow(requester, journal, quiet)
+    assert ended.closing is not None
+    assert ended.closing.facts["ending"] == "accepted_by_silence"
+    assert (scene.room / "out" / "words.txt").exists()
+    assert not journal.input.exists(), "nothing sealed is kept once it is over"
+
+
+async def test_offers_are_chosen_by_hand_while_the_command_follows(scene: Scene) -> None:
+    chosen: list[Event] = []
+
+    class Chooser(Quiet):
+        def told(self, event: Event) -> None:
+            super().told(event)
+            if event.kind == "offers" and not chosen:
+                chosen.append(event)
+
+    async def choose(requester: Requester, spark: ScriptedSpark) -> None:
+        task = await spark.open_task()
+        await spark.offer(task)
+        journal = requester.journals.find(task.hex())
+        await answering.match(requester, journal, spark.address)
+        await spark.granted(task)
+        await spark.decline(task, 5)
+
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, spark, nursery):
+            nursery.start_soon(choose, requester, spark)
+            order = replace(scene.order, by_hand=True, offer_s=50)
+            ended = await run_task(requester, order, Chooser())
+    assert ended.closing is not None
+    assert ended.closing.facts["ending"] == "declined"
+
+
+def test_a_secret_in_the_environment_shows_in_no_repr_and_still_tells_wishes_apart() -> None:
+    first = Order(maximum=1, time_s=1, environment=(("TOKEN", "hunter2"),))
+    second = Order(maximum=1, time_s=1, environment=(("TOKEN", "hunter3"),))
+    assert "hunter2" not in repr(first)
+    assert wish_of(b"", b"", first, b"") != wish_of(b"", b"", second, b"")

@@ -10,6 +10,7 @@ Errors: 3163 task_forgotten, and those of the steps.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from eubchain.client.task_run.journal import Journal
 from eubchain.client.task_run.log_tail import follow_log
 from eubchain.client.task_run.market import OfferSight, Sight, look, standing_offers
 from eubchain.client.task_run.posting import finish_post
+from eubchain.client.task_run.quantities import seconds_of
 from eubchain.client.task_run.requester import Requester
 from eubchain.client.task_run.results import RESULT_UNAVAILABLE, Fetched, fetch_report, fetch_result
 from eubchain.client.task_run.scoring import score_result
@@ -181,7 +183,7 @@ class _Pursuit:
         if sight.seat is None:
             await self._tell_offers(sight)
         elif sight.seat.stage == Stage.MATCHED:
-            await self._grant(sight.seat)
+            await self._grant(sight, sight.seat)
         elif sight.seat.stage in WORKING:
             self._follow_log()
         elif sight.seat.stage == Stage.REVIEW and not await self._review(sight):
@@ -199,7 +201,7 @@ class _Pursuit:
         seat, show = sight.seat, self._requester.network.show
         if not self._is_posted:
             self._is_posted = True
-            text = f"posted in block {sight.task.posted}; offers until block {sight.offers_end}"
+            text = f"posted in block {sight.task.posted}; offers until {self._when(sight, sight.offers_end)}"
             self._tell("posted", text, height=sight.task.posted, offers_end=sight.offers_end)
         if seat is None or seat.stage == self._stage:
             return
@@ -208,15 +210,25 @@ class _Pursuit:
             spark, back = show(seat.spark), sight.maximum - seat.price
             text = f"matched with {spark} for {story.amount(seat.price)}; {story.amount(back)} came back"
             self._tell("matched", text, spark=spark, price=str(seat.price), returned=str(back))
+        if seat.stage == Stage.RESERVED:
+            text = f"reserved: the job is handed over from {self._when(sight, sight.task.not_before)} on"
+            self._tell("reserved", text, not_before=sight.task.not_before)
         if seat.stage == Stage.STARTING:
-            text = f"granted; the spark prepares, until block {seat.deadline}"
-            self._tell("granted", text, deadline=seat.deadline)
+            self._tell_granted(sight, seat.deadline)
         elif seat.stage == Stage.RUNNING:
-            text = f"running since block {seat.started}, until block {seat.deadline} at the latest"
+            text = (
+                f"running since block {seat.started}, until {self._when(sight, seat.deadline)} at the latest"
+            )
             self._tell("started", text, height=seat.started, deadline=seat.deadline)
         elif seat.stage == Stage.REVIEW and seat.result is not None:
-            text = f"delivered {seat.result.size:,} bytes; your answer is due by block {seat.deadline}"
+            due = self._when(sight, seat.deadline)
+            text = f"delivered {seat.result.size:,} bytes; your answer is due by {due}"
             self._tell("delivered", text, bytes=seat.result.size, deadline=seat.deadline)
+
+    def _when(self, sight: Sight, height: int) -> str:
+        """A height and the time of day that it will about have."""
+        seconds = seconds_of(max(0, height - sight.height), self._requester.interval_ms)
+        return f"block {height} (about {time.strftime('%H:%M:%S', time.localtime(time.time() + seconds))})"
 
     async def _tell_offers(self, sight: Sight) -> None:
         offers = await standing_offers(self._requester.node, self._requester.network, self._journal.task)
@@ -227,15 +239,24 @@ class _Pursuit:
         text = f"{len(offers)} offer{'s' if len(offers) != 1 else ''}"
         if best is not None:
             text += f", the best {story.amount(best.price)} from {self._requester.network.show(best.spark)}"
+        if best is not None and sight.task.by_hand:
+            spark = self._requester.network.show(best.spark)
+            text += f"; choose with: eubchain task match {self._journal.state.task[:12]} {spark}"
         rows = [
             {"spark": self._requester.network.show(o.spark), "price": str(o.price), "promise": o.promise}
             for o in offers
         ]
         self._tell("offers", text, offers=rows, until=sight.offers_end)
 
-    async def _grant(self, seat: Seat) -> None:
+    async def _grant(self, sight: Sight, seat: Seat) -> None:
         await self._uploaded.wait()
-        await grant(self._requester, self._journal, seat.spark)
+        final = await grant(self._requester, self._journal, seat.spark)
+        self._stage = Stage.STARTING
+        self._tell_granted(sight, final.height + sight.task.windows.start)
+
+    def _tell_granted(self, sight: Sight, deadline: int) -> None:
+        text = f"granted; the spark prepares, until {self._when(sight, deadline)}"
+        self._tell("granted", text, deadline=deadline)
 
     def _follow_log(self) -> None:
         if not self._log_begun:
@@ -350,9 +371,20 @@ class _Pursuit:
     async def _finish(self, sight: Sight) -> Followed:
         if sight.seat is not None and self._log_begun:
             await self._drain_log()
+        if sight.seat is not None and sight.seat.result is not None and not self._journal.state.result_path:
+            await self._fetch_late(sight.seat)
         retain = self._requester.network.rules.params.market.task_retain_blocks
         closing = story.close(sight, self._journal.state, retain)
         self._tell("closed", f"{closing.why}\n{closing.money}", **closing.facts)
         # Only now: a crash before it has the same told again.
         self._journal.note(is_told=True)
+        self._journal.drop_sealed()
         return Followed(sight, closing)
+
+    async def _fetch_late(self, seat: Seat) -> None:
+        """A result that silence accepted is still there for a while; without it the end is told as well."""
+        try:
+            await self._fetch(seat)
+        except Fault as fault:
+            words = word_fault(fault, self._requester.network.prefix)
+            self._tell("lost", f"the result cannot be had any more: {words.sentence}", error=words.name)

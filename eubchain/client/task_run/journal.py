@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -167,6 +168,11 @@ class Journal:
         """Where the sealed result is downloaded to."""
         return self.folder / RESULT
 
+    def drop_sealed(self) -> None:
+        """Free the disk that sealed input and result take, once nothing can ask for them any more."""
+        self.input.unlink(missing_ok=True)
+        self.result.unlink(missing_ok=True)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Be the only command that drives this task; raise `Fault` 3155."""
@@ -247,7 +253,7 @@ def new_keys(staged: Path, salt: bytes) -> Keys:
 
 def wish_of(genesis: bytes, account: bytes, order: Order, input_contents: bytes) -> bytes:
     """What makes two commands the same wish; sha256, for this folder only."""
-    asked = repr(order).encode()
+    asked = repr(astuple(order)).encode()
     return hashlib.sha256(b"EUB task wish" + genesis + account + asked + input_contents).digest()
 
 

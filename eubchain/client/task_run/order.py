@@ -8,7 +8,7 @@ Errors: 3152 order_invalid; 3300 of the spec.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -51,7 +51,8 @@ class Order:
     """docker: pinned by digest or image id; empty for a WebAssembly module."""
     module: Path | None = None
     command: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Often secrets, so they show in no repr."""
     input: Path | None = None
     output: Path | None = None
     input_mount: str = "/input"
@@ -63,6 +64,8 @@ class Order:
     disk_bytes: int = 2**30
     output_bytes_max: int = 2**28
     log_bytes_max: int = 64 * 2**20
+    start_in_s: int = 0
+    """A reservation: how long from now its clocks start; 0 for at once."""
     offer_s: int = 0
     grant_s: int = 0
     start_s: int = 0
@@ -174,7 +177,14 @@ def spec_of(order: Order, module_digest: bytes | None, input_bytes: int, recipie
     return spec
 
 
-def post_of(order: Order, spec: Spec, windows: Windows, allow: list[bytes], avoid: list[bytes]) -> Post:
+def post_of(
+    order: Order,
+    spec: Spec,
+    windows: Windows,
+    allow: list[bytes],
+    avoid: list[bytes],
+    not_before: int = 0,
+) -> Post:
     """The transaction that opens the task: one seat, judged by nobody but the requester."""
     role = Role(ROLE, 1, True, order.maximum, order.resources)
     return Post(
@@ -185,7 +195,7 @@ def post_of(order: Order, spec: Spec, windows: Windows, allow: list[bytes], avoi
         allow=tuple(allow),
         avoid=tuple(avoid),
         windows=windows,
-        not_before=0,
+        not_before=not_before,
         by_hand=order.by_hand,
         check=None,
         spec=encode(spec),

@@ -51,7 +51,7 @@ async def sign_post(requester: Requester, preview: Preview) -> Journal:
         sealed = await seal_input(order, keys, staged)
         recipient = recipient_of(parse_identity(keys.own))
         spec = spec_of(order, preview.measured.module_digest, preview.measured.size, recipient)
-        payload = post_of(order, spec, preview.windows, preview.allow, preview.avoid)
+        payload = post_of(order, spec, preview.windows, preview.allow, preview.avoid, preview.not_before)
         prepared = await prepare_step(requester, payload)
         signed = await sign_recorded(requester.node, prepared, requester.outbox, requester.secret)
         state = JournalState(

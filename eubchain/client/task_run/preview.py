@@ -15,7 +15,7 @@ from eubchain.client.sending import Prepared
 from eubchain.client.task_run.inputs import Measured, measure
 from eubchain.client.task_run.market import SparkSight, all_sparks, is_fitting, last_prices
 from eubchain.client.task_run.order import Order, check_order, check_output, post_of, spec_of, windows_of
-from eubchain.client.task_run.quantities import show_size
+from eubchain.client.task_run.quantities import blocks_of, show_size
 from eubchain.client.task_run.requester import Requester, prepare_step
 from spark_node.storage.places import parse_place
 from vm.task.payloads import Resources, Windows
@@ -62,6 +62,8 @@ class Preview(NamedTuple):
     quote: PostQuote
     allow: list[bytes]
     avoid: list[bytes]
+    not_before: int
+    """The height at which a reservation's clocks start; 0 for none."""
     prepared: Prepared
     """The post with a stand-in recipient: its size, and so its fee, are the final ones."""
 
@@ -100,12 +102,16 @@ async def preview_order(requester: Requester, order: Order) -> Preview:
         )
         for s in able
     )
-    payload = post_of(order, spec, windows, allow, avoid)
+    not_before = 0
+    if order.start_in_s:
+        head = (await node.call("chain_status"))["height"]
+        not_before = head + blocks_of(order.start_in_s, requester.interval_ms)
+    payload = post_of(order, spec, windows, allow, avoid, not_before)
     place = order.place or await store_of_node(requester)
     parse_place(place)
     prepared = await prepare_step(requester, payload)
     quote = cost_of_post(payload, params)
-    return Preview(order, measured, windows, candidates, place, quote, allow, avoid, prepared)
+    return Preview(order, measured, windows, candidates, place, quote, allow, avoid, not_before, prepared)
 
 
 async def store_of_node(requester: Requester) -> str:

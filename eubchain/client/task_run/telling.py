@@ -14,7 +14,7 @@ from spark_node.runtimes.log_lines import Progress
 
 Kind = Literal[
     "posted", "offers", "uploaded", "matched", "granted", "started", "delivered", "failed", "fetched",
-    "scored", "answered", "left", "closed", "expired", "away", "log_lost",
+    "scored", "answered", "left", "closed", "expired", "away", "log_lost", "reserved", "lost",
 ]  # fmt: skip
 
 
