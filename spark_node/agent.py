@@ -11,6 +11,7 @@ Keeps: what an earlier life left running or readable is gone before anything new
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +166,7 @@ class Agent:
                 if not self.is_away:
                     log.warning("the chain is away; what runs goes on", why=str(fault))
                     self.is_away = True
+                    self._look_again()
                 await trio.sleep(AWAY_S)
 
     def _look_again(self) -> None:
@@ -211,10 +213,23 @@ class Agent:
         if trio.current_time() >= self._search_at:
             found = list(await self.chain.own_tasks())
             self._search_at = trio.current_time() + SEARCH_S
+            await self._tidy_shelf()
             return found
         known = {note.task: None for note in self.journal.unsettled()} | dict.fromkeys(won)
         views = [await self.chain.task(task) for task in known]
         return [view for view in views if view is not None]
+
+    async def _tidy_shelf(self) -> None:
+        """Drop what this agent served of tasks that the chain has forgotten."""
+        shelf = self.workplace.shelf
+        if shelf is None:
+            return
+        for entry in list(shelf.root.iterdir()):
+            if re.fullmatch(r"[0-9a-f]{64}", entry.name) is None:
+                continue
+            task = bytes.fromhex(entry.name)
+            if await self.chain.task(task) is None:
+                await shelf.purge(task)
 
     async def _prove_in_windows(self) -> None:
         """Apart from the look at everything: a search lasts as long as its window."""
@@ -224,9 +239,8 @@ class Agent:
                 if self.spark is not None and self.heights.height and self.held_by() is None:
                     policy = self.means.policy.policy
                     await self.proving.look(self.workplace, policy, self.spark, self._hold_for_proof)
-            except Fault as fault:
-                if fault.reason is not CHAIN_AWAY:
-                    log.error("a window was missed", why=str(fault))
+            except (Fault, Refused) as trouble:
+                log.warning("a window may be missed", why=str(trouble))
             await changed.wait()
 
     async def _hold_for_proof(self, is_held: bool) -> None:

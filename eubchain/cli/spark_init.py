@@ -49,7 +49,7 @@ def init(
     Example: eubchain spark init --price 2.60
     """
     from eubchain.cli.spark_start import Chosen
-    from spark_node.folder import Folder, write_durably
+    from spark_node.folder import RETIRE, Folder, write_durably
     from spark_node.inventory import take_inventory
     from spark_node.lending import engine_settings
     from spark_node.policy import PolicyFile, default_policy_text, parse_policy
@@ -69,6 +69,8 @@ def init(
         write_durably(found.policy, text.encode())
     elif price is not None or slots is not None:
         raise Fault(BAD_ARGUMENT, why=f"{found.policy} stands already; change it with `eubchain spark set`.")
+    # Whoever sets it up again wants it back: an earlier `retire` would end the agent at once.
+    found.take_back(RETIRE)
     write_durably(found.root / "account.json", msgspec.json.encode(Chosen(name)))
     policy = PolicyFile(found.policy).policy
     machine = SESSION.run(take_inventory, engine_settings(policy, found, policy.gpus))

@@ -71,9 +71,15 @@ _UNCERTAIN = (*_AWAY, SUBMISSION_UNCERTAIN, FINALITY_UNKNOWN)
 
 @asynccontextmanager
 async def _away() -> AsyncIterator[None]:
-    """Turn whatever says that no node answers into the agent's one fault for it."""
+    """Turn whatever says that the node gives no answer into the agent's one fault for it.
+
+    A refusal that a question has no use for counts as well: a node that is overloaded or of another
+    version is as good as none, and may be better a moment later.
+    """
     try:
         yield
+    except RemoteRefusal as refusal:
+        raise Fault(CHAIN_AWAY, why=str(refusal)) from None
     except Fault as fault:
         if fault.reason not in _AWAY:
             raise
@@ -133,7 +139,7 @@ class SparkChain:
             except RemoteRefusal as refusal:
                 if refusal.wording.code == NO_SUCH_SPARK:
                     return None
-                raise Refused(refusal.wording) from None
+                raise
         return OwnSpark(
             view["status"] == "active",
             view["recipient"],
@@ -189,7 +195,7 @@ class SparkChain:
             except RemoteRefusal as refusal:
                 if refusal.wording.code == NO_SUCH_TASK:
                     return None
-                raise Refused(refusal.wording) from None
+                raise
             return await self._view(found)
 
     async def events(self, first: int, last: int) -> Sequence[OwnEvent]:
@@ -275,7 +281,7 @@ class SparkChain:
         except RemoteRefusal as refusal:
             if refusal.wording.code == NO_SUCH_TRANSACTION:
                 return None
-            raise Refused(refusal.wording) from None
+            raise
         return TRANSACTION.decode(base64.b64decode(answer["transaction"])).body.payload
 
     async def wait_for_change(self, timeout_s: float) -> None:

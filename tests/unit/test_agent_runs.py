@@ -16,11 +16,12 @@ from consensus.types.codec import encode
 from spark_node.agent import Agent
 from spark_node.chain import OwnEvent, ProvingWindow
 from spark_node.earnings import story, summary
-from spark_node.envelopes import report_object
+from spark_node.envelopes import report_object, result_object
 from spark_node.folder import PAUSED, RETIRE, release_wish
 from spark_node.job import Input, answer_digest, seal
 from spark_node.owner import Observed
 from spark_node.prover.order import Answer, Order
+from spark_node.status import read_status
 from spark_node.storage.logs import get_error
 from spark_node.storage.places import open_store
 from tests.market import REQUESTER
@@ -372,3 +373,27 @@ async def test_a_spark_proves_once_in_a_window_that_it_may_prove_in(world: Spark
     assignment = orders[0].assignment
     assert (assignment.window, assignment.seed, assignment.account) == (7, bytes([3]) * 32, ADDRESS)
     assert assignment.difficulty == 1
+
+
+async def test_results_of_forgotten_tasks_leave_the_agents_own_store(world: SparkWorld) -> None:
+    """A requester may fetch late, but not for ever."""
+    world.changes["storage", "listen"] = "127.0.0.1:0"
+    async with world.running() as agent:
+        shelf = agent.workplace.shelf
+        assert shelf is not None
+        source = world.root / "old"
+        source.write_bytes(b"sealed")
+        gone = bytes([0xEE]) * 32
+        await shelf.take(result_object(gone, 0), source)
+    async with world.running() as agent:
+        await world.until(lambda: not (world.folder.shelf / gone.hex()).exists())
+
+
+async def test_a_chain_that_is_away_is_said_so_in_the_status(world: SparkWorld) -> None:
+    """The status is written by the agent, so it must not depend on the node."""
+    async with world.running():
+        await world.until(lambda: (read_status(world.folder) or {}).get("height"))
+        world.chain.is_away = True
+        await world.until(lambda: (read_status(world.folder) or {}).get("chain") == "away")
+        world.chain.is_away = False
+        await world.until(lambda: (read_status(world.folder) or {}).get("chain") == "ok")
