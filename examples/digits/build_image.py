@@ -113,7 +113,14 @@ def write_archive(layer: Path, description: bytes, archive: Path) -> None:
 @contextmanager
 def unpacked_packages(log: BinaryIO) -> Iterator[BinaryIO]:
     """The packages and all that they depend on, unpacked and not set up, as a tar stream."""
-    command = ["mmdebstrap", "--variant=extract", f"--include={PACKAGES}", SUITE, "-"]
+    command = [
+        "mmdebstrap",
+        "--variant=extract",
+        "--architectures=amd64",
+        f"--include={PACKAGES}",
+        SUITE,
+        "-",
+    ]
     if SOURCES.exists():
         command.append(str(SOURCES))
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH_S)}

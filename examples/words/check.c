@@ -52,8 +52,7 @@ static Seen read_table(const char *path) {
     static Table table;
     char previous[NAME_BYTES_MAX] = "";
     Seen seen = {.is_numeric = true, .is_ordered = true, .is_coherent = true};
-    table.file = fopen(path, "rb");
-    seen.is_table = table.file && next_record(&table) && table.fields == COLUMNS;
+    seen.is_table = open_table(&table, path) && next_record(&table) && table.fields == COLUMNS;
     for (int column = 0; seen.is_table && column < COLUMNS; column++) {
         seen.is_table = strcmp(table.field[column], HEADER[column]) == 0;
     }

@@ -113,9 +113,7 @@ static int column_of(const Table *table, const char *name, const char *file) {
 
 static void read_table(Summary *summary, const char *path, char **columns) {
     static Table table;
-    memset(&table, 0, sizeof table);
-    table.file = fopen(path, "rb");
-    if (!table.file) {
+    if (!open_table(&table, path)) {
         give_up(path, 0, "it cannot be opened");
     }
     if (!next_record(&table)) {

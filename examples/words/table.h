@@ -1,6 +1,6 @@
 /* What the job and its check share: reading a CSV file, and numbers with three decimals.
  *
- * Here: `next_record` (quoted fields, CRLF, a last line without newline), thousandths to and from text.
+ * Here: `open_table`, `next_record` (quoted fields, CRLF, a last line without newline), thousandths from text.
  * Not here: what is computed (readings.c), what is asked of the result (check.c).
  * Keeps: whole numbers only. A sum of floating-point numbers depends on its order; this does not, so the
  * result is the same to the last digit however the files are named and whoever computes it.
@@ -21,6 +21,22 @@ typedef struct {
     const char *why; /* not null: the file is malformed at this line */
     char text[2 * LINE_BYTES_MAX];
 } Table;
+
+/* Begin at the start of a file, after the mark that some programs put before UTF-8. */
+static bool open_table(Table *table, const char *path) {
+    memset(table, 0, sizeof *table);
+    table->file = fopen(path, "rb");
+    if (!table->file) {
+        return false;
+    }
+    for (const char *mark = "\xef\xbb\xbf"; *mark; mark++) {
+        if (getc(table->file) != (unsigned char)*mark) {
+            rewind(table->file);
+            break;
+        }
+    }
+    return true;
+}
 
 /* Read one record into `field`; false at the end of the file and when `why` says that it is malformed. */
 static bool next_record(Table *table) {

@@ -190,7 +190,7 @@ async def test_words_reads_all_files_and_every_way_of_writing_a_table(spark: Spa
         "words",
         *("site", "value", "when"),
         files={
-            "b.csv": b'when,site,value\r\nMon,"a ""b"", c",-1.5\r\nTue,x,0.25\r\n\r\nWed,x,n/a',
+            "b.csv": b'\xef\xbb\xbfwhen,site,value\r\nMon,"a ""b"", c",-1.5\r\nTue,x,0.25\r\n\r\nWed,x,n/a',
             "a.csv": b"value,when,site\n2,Thu,x\n",
             "notes.txt": b"not a table",
         },
