@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from consensus.beacon import RevealChain
 from consensus.resource.proof import Claim, make_proof, parse_shares
-from consensus.resource.windows import opens_at
+from consensus.resource.windows import last_proof_at, opens_at, takes_proofs_at
 from consensus.types.address import NO_ADDRESS
 from consensus.types.amounts import eubc
 from consensus.types.errors import Rejected
@@ -199,13 +199,24 @@ class Grains(RuleBasedStateMachine):
         ]
         self.send(who, steps[step])
 
-    @rule(who=names, count=st.sampled_from([0, 7, 8, 32, 56]), is_true=st.booleans(), late=st.integers(0, 1))
-    def prove(self, who: str, count: int, is_true: bool, late: int) -> None:
-        last = last_window(self.world.view)
-        if last is not None:
-            panel = 8 if is_true else 9
-            shares = [(panel, q) for q in range(count)]
-            self.send(who, Prove(make_proof(opens_at(last.window) - late, shares)))
+    @rule(
+        who=st.lists(names, min_size=1, max_size=3),
+        count=st.sampled_from([0, 7, 8, 32, 56]),
+        is_true=st.sampled_from([True, True, False]),
+        late=st.sampled_from([0, 0, 0, 1]),
+    )
+    def prove(self, who: list[str], count: int, is_true: bool, late: int) -> None:
+        """In the next window, or one block after it."""
+        for _ in range(20):
+            last = last_window(self.world.view)
+            height = self.world.height + 1
+            if last is not None and takes_proofs_at(last.window, height):
+                shares = [(8 if is_true else 9, q) for q in range(count)]
+                self._mine(late * (last_proof_at(last.window) + 1 - height), set(), 0)
+                for name in who:
+                    self.send(name, Prove(make_proof(opens_at(last.window), shares)))
+                return
+            self._mine(1, set(), 0)
 
     @rule(absent=st.sets(st.sampled_from(["v0", "v1"]), max_size=1), round_=st.sampled_from([0, 0, 0, 0, 1]))
     def block(self, absent: set[str], round_: int) -> None:
