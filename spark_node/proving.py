@@ -3,7 +3,8 @@
 Here: `Proving`: when to search, for how long, pausing what runs on the same GPU, sending the proof.
 Not here: the search and its second look (prover/), what a proof is worth (vm/measuring.py).
 Keeps: one search a window; the proof is on its way before the grace blocks begin; a search that finds
-nothing sends nothing, because an empty proof earns nothing.
+nothing is sent as well: it earns nothing, but shows that the spark is there, and quarters a difficulty
+that nobody could meet.
 """
 
 from __future__ import annotations
@@ -91,9 +92,6 @@ class Proving:
             log.error(
                 "the hardware computes wrongly; its false shares were kept back", dropped=answer.dropped
             )
-        if not shares:
-            self.last = f"nothing found in the window of block {window.window}"
-            return
         try:
             await workplace.submit(NO_TASK, Prove(answer.proof))
         except Refused as refused:
