@@ -13,7 +13,7 @@ import msgspec
 from consensus.types.block import Block, Commit, Header, block_id, commit_hash, txs_root
 from consensus.types.codec import encode
 from consensus.types.genesis import Genesis
-from consensus.types.hashing import ZERO_HASH, Tag, tagged_hash
+from consensus.types.hashing import ZERO_HASH
 from consensus.types.keys import SecretKey
 from consensus.types.params import DEV
 from consensus.types.reader import StateReader
@@ -21,6 +21,7 @@ from consensus.types.receipt import Receipt, receipts_root
 from consensus.types.transaction import wtxid_of
 from consensus.types.tree import update_tree
 from consensus.types.vote import PRECOMMIT, vote_hash
+from consensus.validators import Validator, validators_hash
 from eubchain.ledger.layout import NO_ROWS, IndexRows
 from eubchain.ledger.ledger import Ledger, NewBlock
 
@@ -28,8 +29,8 @@ EMPTY_HEADER = Header(0, 0, 0, 0, ZERO_HASH, bytes(20), *[ZERO_HASH] * 7)
 GENESIS = Genesis(1, "ledger-test", "deub", 1_000, DEV, (), (), (), ())
 START = {b"\x01%03d" % number: b"start" for number in range(60)}
 SECRET = SecretKey(bytes(31) + b"\x07")
-VALIDATORS = [(bytes(20), SECRET.public, 10**9)]
-VALIDATORS_HASH = tagged_hash(Tag.VALIDATORS, encode(VALIDATORS))
+VALIDATORS = (Validator(bytes(20), SECRET.public, 10**9),)
+VALIDATORS_HASH = validators_hash(VALIDATORS)
 
 
 def new_ledger(path: Path, undo_blocks: int = 128) -> Ledger:
@@ -80,7 +81,8 @@ def next_block(ledger: Ledger, *batches: Mapping[bytes, bytes | None], rows: Ind
     genesis = ledger.meta.genesis
     commit = sign_commit(genesis, header)
     block = Block(header, raws, last_commit)
-    return NewBlock(block, block_id(genesis, header), commit, receipts, writes, update, rows)
+    next_set = VALIDATORS if height == 1 else ()
+    return NewBlock(block, block_id(genesis, header), commit, receipts, writes, update, rows, next_set)
 
 
 def grow(ledger: Ledger, blocks: int) -> None:

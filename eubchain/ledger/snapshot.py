@@ -1,45 +1,40 @@
-"""Snapshots: the state of one height in parts that verify one by one, and a ledger made from them.
+"""Snapshots: the state of one height in chunks that verify one by one on arrival.
 
-Here: the manifest, `cut` (stepwise, beside a running node), `restore`.
-Not here: asking peers for parts (eubchain/node/sync.py), which header is believed (the caller names it).
-Keeps: a part is all entries under one prefix of key hashes with its path to the state root, so a wrong
-one is refused on arrival and by itself; a ledger has its meta row only when every part is in it.
-Errors: 2140 snapshot_malformed, 2141 snapshot_of_other_block.
+Here: the manifest, the chunks' files, `cut` (stepwise, beside a running node).
+Not here: a ledger made from them (ledger/restore.py), when one is cut (eubchain/node/upkeep.py), asking
+others for chunks (eubchain/client/snapshot.py), which transactions live records name (vm/named.py).
+Keeps: a part is all entries under one prefix of key hashes with its path to the state root; no chunk is
+larger than 512 KiB, unless it is a single bucket or transaction; the manifest is written last, so a
+directory without one is an interrupted cut.
+Errors: 2140 snapshot_malformed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+import re
+from collections.abc import Collection, Generator, Iterable, Iterator
 from pathlib import Path
 
-from consensus.types.block import Commit, Header, block_id
+from consensus.types.block import Commit, Header
 from consensus.types.codec import Codec, Hash32, Record, Uint, encode
-from consensus.types.errors import Fault, Reason
-from consensus.types.genesis import Genesis, genesis_hash
+from consensus.types.errors import Reason
 from consensus.types.transaction import wtxid_of
-from consensus.types.tree import (
-    CHILDREN,
-    DEPTH_MAX,
-    ROOT,
-    StateTree,
-    key_hash,
-    lay_out,
-    position_of,
-    value_hash,
-)
-from consensus.types.tree_proof import STATE_RANGE, StateRange, make_range, range_positions, verify_range
-from eubchain.ledger.layout import FORMAT, META_KEY, Meta, bucket_key, height_key
+from consensus.types.tree import CHILDREN, StateTree, depth_of, key_hash, position_of
+from consensus.types.tree_proof import make_range, range_positions
+from consensus.validators import Validator, ValidatorSet
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.reading import LedgerReader
-from eubchain.ledger.store import Column, Store
 
+SNAPSHOT_FORMAT = 1
 MANIFEST_FILE = "manifest"
-NAMED_FILE = "named"
-PART_ENTRIES = 8192
-"""Entries a part is meant to have; a transfer's part is then about a megabyte."""
+PART, NAMED, EPOCHS = "part", "named", "epochs"
+CHUNK_NAME = re.compile(r"(part|named|epochs)-[0-9]{6}")
+"""Every file of a snapshot but the manifest; others are never served."""
+CHUNK_BYTES_MAX = 512 * 1024
+PART_ENTRIES = 4096
+"""Entries a part is meant to have; it is split where they are larger than usual."""
 SPOOL_BYTES_MAX = 8 * 2**20
 """Entries held in memory while a snapshot is cut, over all parts together."""
-NAMED_BYTES_MAX = 2**26
 SLICE_ENTRIES = 512
 
 SNAPSHOT_MALFORMED = Reason(
@@ -49,17 +44,10 @@ SNAPSHOT_MALFORMED = Reason(
     "The snapshot is not well formed: {why}.",
     "Take another one, or sync from the first block.",
 )
-SNAPSHOT_OF_OTHER_BLOCK = Reason(
-    2141,
-    "snapshot_of_other_block",
-    "height:height theirs:hash trusted:hash",
-    "The snapshot is of block {theirs} at height {height}; the trusted block is {trusted}.",
-    "Take the snapshot from another peer, or check `trust` in the configuration.",
-)
 
 
 class Manifest(Record, frozen=True):
-    """What a snapshot consists of; small enough to be asked for first."""
+    """What a snapshot consists of; asked for first."""
 
     format: Uint
     genesis: Hash32
@@ -67,19 +55,39 @@ class Manifest(Record, frozen=True):
     """Of the block after which the state stood so."""
     commit: Commit
     """For that block: the next one carries it."""
+    validators: tuple[Validator, ...]
+    """V(height)."""
+    next_validators: tuple[Validator, ...]
+    """V(height + 1)."""
     prefixes: tuple[bytes, ...]
     """Of the parts, in order: nibbles, one a byte."""
     named: tuple[Hash32, ...]
-    """Wtxids of the transactions that state records name, in the order of the named file."""
+    """Wtxids of the transactions that state records name, in the order of the chunks that hold them."""
+    named_chunks: Uint
+    epoch_chunks: Uint
+
+    def chunks(self) -> list[str]:
+        """The names of all chunks."""
+        counts = ((PART, len(self.prefixes)), (NAMED, self.named_chunks), (EPOCHS, self.epoch_chunks))
+        return [chunk_file(kind, number) for kind, count in counts for number in range(count)]
+
+
+class EpochEnd(Record, frozen=True):
+    """The last block of an epoch, for light clients; empty validators are those of the one before."""
+
+    header: Header
+    commit: Commit
+    validators: tuple[Validator, ...]
 
 
 MANIFEST = Codec[Manifest](Manifest, 2**24)
-NAMED = Codec[tuple[bytes, ...]](tuple[bytes, ...], NAMED_BYTES_MAX)
+NAMED_CHUNK = Codec[tuple[bytes, ...]](tuple[bytes, ...], 2 * CHUNK_BYTES_MAX)
+EPOCH_CHUNK = Codec[tuple[EpochEnd, ...]](tuple[EpochEnd, ...], 2 * CHUNK_BYTES_MAX)
 
 
-def part_file(number: int) -> str:
-    """The name of a part's file in a snapshot's directory."""
-    return f"part-{number:06}"
+def chunk_file(kind: str, number: int) -> str:
+    """The name of a chunk, and of its file in a snapshot's directory."""
+    return f"{kind}-{number:06}"
 
 
 # ------------------------------------------------------------------ cutting
@@ -88,14 +96,17 @@ def part_file(number: int) -> str:
 def cut(ledger: Ledger, directory: Path, named: Collection[bytes]) -> Generator[None, None, Manifest]:
     """Stepwise: write a snapshot of the present head into an empty directory; blocks may go on.
 
-    `named` are the wtxids that live records name. The manifest is written last: a directory without
-    one is an interrupted cut.
+    `named` are the wtxids that live records name.
     """
     reader, nodes = ledger.view(), dict(ledger.tree.nodes)
     header, commit = reader.header(reader.height), reader.commit(reader.height)
     assert header is not None, "a snapshot is cut after a block"
     assert commit is not None, "a decided block has its commit"
-    return _cut(reader, nodes, header, commit, directory, sorted(named))
+    sets = (
+        reader.validator_set(header.validators_hash) or (),
+        reader.validator_set(header.next_validators_hash) or (),
+    )
+    return _cut(reader, nodes, header, commit, sets, directory, sorted(named))
 
 
 def _cut(
@@ -103,6 +114,7 @@ def _cut(
     nodes: dict[int, bytes],
     header: Header,
     commit: Commit,
+    sets: tuple[ValidatorSet, ValidatorSet],
     directory: Path,
     named: list[bytes],
 ) -> Generator[None, None, Manifest]:
@@ -122,17 +134,86 @@ def _cut(
             yield
     spool.flush()
     tree = StateTree(nodes, {}, header.state_root)
+    prefixes: list[bytes] = []
     for number, position in enumerate(positions):
-        entries = dict(spool.entries(number))
-        (directory / part_file(number)).write_bytes(encode(make_range(tree, position, entries)))
-        yield
+        for prefix, part in _parts(tree, position, spool.entries(number)):
+            (directory / chunk_file(PART, len(prefixes))).write_bytes(part)
+            prefixes.append(prefix)
+            yield
     raws = [raw for raw in map(reader.named_transaction, named) if raw is not None]
-    (directory / NAMED_FILE).write_bytes(encode(raws))
-    prefixes = tuple(bytes(int(digit, 16) for digit in f"{position:x}"[1:]) for position in positions)
-    wtxids = tuple(wtxid_of(raw) for raw in raws)
-    manifest = Manifest(FORMAT, reader.meta.genesis, header, commit, prefixes, wtxids)
-    (directory / MANIFEST_FILE).write_bytes(encode(manifest))
+    named_chunks = _write_chunks(directory, NAMED, raws)
+    yield
+    epoch_chunks = yield from _write_epochs(reader, directory)
+    manifest = Manifest(
+        SNAPSHOT_FORMAT, reader.meta.genesis, header, commit, sets[0], sets[1], tuple(prefixes),
+        tuple(wtxid_of(raw) for raw in raws), named_chunks, epoch_chunks,
+    )  # fmt: skip
+    unfinished = directory / f"{MANIFEST_FILE}.new"
+    unfinished.write_bytes(encode(manifest))
+    unfinished.replace(directory / MANIFEST_FILE)
     return manifest
+
+
+def _parts(
+    tree: StateTree, position: int, entries: list[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """(prefix, encoding) of the parts under a position: one, or its children's where it is too large."""
+    part = make_range(tree, position, dict(entries))
+    raw = encode(part)
+    if len(raw) <= CHUNK_BYTES_MAX or position not in tree.nodes:
+        yield part.prefix, raw
+        return
+    depth = depth_of(position) + 1
+    below: dict[int, list[tuple[bytes, bytes]]] = {}
+    for key, value in entries:
+        below.setdefault(position_of(key_hash(key), depth), []).append((key, value))
+    for nibble in range(CHILDREN):
+        child = position << 4 | nibble
+        yield from _parts(tree, child, below.get(child, []))
+
+
+def _write_chunks(directory: Path, kind: str, items: Iterable[bytes]) -> int:
+    """Files that each hold an array of encodings, no larger than a chunk may be; returns how many."""
+    count, waiting, size = 0, list[bytes](), 0
+    for item in items:
+        if waiting and size + len(item) > CHUNK_BYTES_MAX - 64:
+            (directory / chunk_file(kind, count)).write_bytes(encode(waiting))
+            count, waiting, size = count + 1, [], 0
+        waiting.append(item)
+        size += len(item) + 8
+    if waiting:
+        (directory / chunk_file(kind, count)).write_bytes(encode(waiting))
+        count += 1
+    return count
+
+
+def _write_epochs(reader: LedgerReader, directory: Path) -> Generator[None, None, int]:
+    """The ends of all finished epochs before the head, as far back as they are kept."""
+    length = reader.genesis().params.chain.epoch_blocks
+    ends: list[EpochEnd] = []
+    before = b""
+    for height in range(length, reader.height, length):
+        block = reader.light_block(height)
+        if block is None:
+            ends, before = [], b""  # what stands before a gap leads nowhere
+            continue
+        is_same = block.header.validators_hash == before
+        ends.append(EpochEnd(block.header, block.commit, () if is_same else block.validators))
+        before = block.header.validators_hash
+        yield
+    count, waiting, size = 0, list[EpochEnd](), 0
+    for end in ends:
+        bytes_more = len(encode(end))
+        if waiting and size + bytes_more > CHUNK_BYTES_MAX - 64:
+            (directory / chunk_file(EPOCHS, count)).write_bytes(encode(waiting))
+            count, waiting, size = count + 1, [], 0
+            yield
+        waiting.append(end)
+        size += bytes_more
+    if waiting:
+        (directory / chunk_file(EPOCHS, count)).write_bytes(encode(waiting))
+        count += 1
+    return count
 
 
 class _Spool:
@@ -152,13 +233,13 @@ class _Spool:
 
     def flush(self) -> None:
         for number, entries in self._waiting.items():
-            with (self._directory / f"{part_file(number)}.spool").open("ab") as file:
+            with (self._directory / f"{chunk_file(PART, number)}.spool").open("ab") as file:
                 for entry in entries:
                     file.write(len(entry).to_bytes(4, "big") + entry)
         self._waiting, self._held = {}, 0
 
     def entries(self, number: int) -> list[tuple[bytes, bytes]]:
-        path = self._directory / f"{part_file(number)}.spool"
+        path = self._directory / f"{chunk_file(PART, number)}.spool"
         if not path.exists():
             return []
         data, at, found = path.read_bytes(), 0, []
@@ -172,115 +253,3 @@ class _Spool:
 
 
 _ENTRY = Codec[tuple[bytes, bytes]](tuple[bytes, bytes])
-
-
-# ------------------------------------------------------------------ restoring
-
-
-def restore(
-    path: Path,
-    genesis: Genesis,
-    genesis_root: bytes,
-    manifest: Manifest,
-    trusted: bytes,
-    part: Callable[[int], bytes],
-    named: bytes,
-) -> Generator[None, None, None]:
-    """Stepwise: make a ledger whose head is the block `trusted`, from a snapshot's parts.
-
-    `part(number)` gives a part's bytes; a wrong part raises `Rejected(RANGE_MALFORMED)` and the
-    restore can be started again. Raise `Fault` 2101, 2103, 2105, 2140, 2141. The commit's signatures
-    are the caller's to check; blocks from the next one on are then asked for as usual.
-    """
-    check_manifest(manifest, genesis_hash(genesis), trusted)
-    raws = NAMED.decode(named)
-    if tuple(wtxid_of(raw) for raw in raws) != manifest.named:
-        raise Fault(SNAPSHOT_MALFORMED, why="its named transactions are not those of the manifest")
-    store = Store(path, create=True)
-    try:
-        if store.latest.get(Column.META, META_KEY) is not None:
-            raise Fault(SNAPSHOT_MALFORMED, why=f"there is a ledger in {path} already")
-        store.clear()
-        for number, prefix in enumerate(manifest.prefixes):
-            yield from _take_part(store, manifest, prefix, part(number))
-        _finish(store, genesis, genesis_root, manifest, trusted, raws)
-    finally:
-        store.close()
-
-
-def check_manifest(manifest: Manifest, genesis: bytes, trusted: bytes) -> None:
-    """Refuse a manifest of another network or block, or whose parts do not cover the state once."""
-    if (manifest.format, manifest.genesis) != (FORMAT, genesis):
-        raise Fault(SNAPSHOT_MALFORMED, why="it is of another network or format")
-    identity = block_id(genesis, manifest.header)
-    if identity != trusted or manifest.commit.block_id != trusted:
-        height = manifest.header.height
-        raise Fault(SNAPSHOT_OF_OTHER_BLOCK, height=height, theirs=identity, trusted=trusted)
-    covered = 0
-    for prefix in manifest.prefixes:
-        if len(prefix) > DEPTH_MAX or any(nibble >= CHILDREN for nibble in prefix):
-            raise Fault(SNAPSHOT_MALFORMED, why="a prefix is not made of nibbles")
-        room = 4 * (DEPTH_MAX - len(prefix))
-        if _position(prefix) - (1 << 4 * len(prefix)) << room != covered:
-            raise Fault(SNAPSHOT_MALFORMED, why="its parts overlap or leave a gap")
-        covered += 1 << room
-    if covered != 1 << 4 * DEPTH_MAX:
-        raise Fault(SNAPSHOT_MALFORMED, why="its parts do not cover the state")
-
-
-def _position(prefix: bytes) -> int:
-    position = ROOT
-    for nibble in prefix:
-        position = position << 4 | nibble
-    return position
-
-
-def _take_part(store: Store, manifest: Manifest, prefix: bytes, raw: bytes) -> Generator[None, None, None]:
-    part: StateRange = STATE_RANGE.decode(raw)
-    if part.prefix != prefix:
-        raise Fault(SNAPSHOT_MALFORMED, why="a part is not the one that was asked for")
-    position = verify_range(manifest.header.state_root, part)
-    yield
-    # Not synced: only the meta row at the end counts, and its sync carries everything before it.
-    batch = store.batch(sync=False)
-    for key, value in part.entries:
-        batch.put(Column.VALUE + key, value)
-    hashed = ((key_hash(key), value_hash(value)) for key, value in part.entries)
-    tree = lay_out(hashed, position)
-    assert isinstance(tree.buckets, dict), "a tree laid out in memory"
-    for place, bucket in tree.buckets.items():
-        batch.put(Column.BUCKET + bucket_key(place), bucket)
-    store.write(batch)
-    yield
-
-
-def _finish(
-    store: Store,
-    genesis: Genesis,
-    genesis_root: bytes,
-    manifest: Manifest,
-    trusted: bytes,
-    raws: tuple[bytes, ...],
-) -> None:
-    """The rows that make it a ledger, in one synced batch."""
-    header = manifest.header
-    batch = store.batch()
-    key = height_key(header.height)
-    batch.put(Column.GENESIS.value, encode(genesis))
-    batch.put(Column.HEADER + key, encode(header))
-    batch.put(Column.COMMIT + key, encode(manifest.commit))
-    batch.put(Column.HEIGHT_OF_BLOCK + trusted, key)
-    for wtxid, raw in zip(manifest.named, raws, strict=True):
-        batch.put(Column.KEPT_TRANSACTION + wtxid, raw)
-    meta = Meta(
-        FORMAT,
-        manifest.genesis,
-        genesis_root,
-        header.height,
-        trusted,
-        header.state_root,
-        header.height + 1,
-        header.height,
-    )
-    batch.put(Column.META + META_KEY, encode(meta))
-    store.write(batch)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from consensus.types.codec import encode
-from consensus.types.errors import Fault, Rejected
+from consensus.types.errors import Fault
 from consensus.types.genesis import genesis_hash
 from consensus.types.transaction import wtxid_of
 from consensus.types.tree import finish
@@ -18,7 +18,8 @@ from eubchain.ledger import snapshot
 from eubchain.ledger.inspect import audit
 from eubchain.ledger.layout import IndexRows
 from eubchain.ledger.ledger import Ledger
-from eubchain.ledger.snapshot import MANIFEST, MANIFEST_FILE, NAMED_FILE, Manifest, cut, part_file, restore
+from eubchain.ledger.restore import restore
+from eubchain.ledger.snapshot import CHUNK_NAME, MANIFEST, MANIFEST_FILE, Manifest, chunk_file, cut
 from tests.ledger_world import GENESIS, grow, new_ledger, next_block
 
 IDENTITY = genesis_hash(GENESIS)
@@ -48,11 +49,11 @@ def take(ledger: Ledger, directory: Path) -> Manifest:
 
 
 def load(target: Path, directory: Path, manifest: Manifest, trusted: bytes, ledger: Ledger) -> None:
-    def part(number: int) -> bytes:
-        return (directory / part_file(number)).read_bytes()
+    def chunk(name: str) -> bytes:
+        assert CHUNK_NAME.fullmatch(name)
+        return (directory / name).read_bytes()
 
-    named = (directory / NAMED_FILE).read_bytes()
-    finish(restore(target, GENESIS, ledger.meta.genesis_root, manifest, trusted, part, named))
+    finish(restore(target, GENESIS, ledger.meta.genesis_root, manifest, trusted, chunk))
 
 
 def test_a_restored_ledger_has_the_same_state_and_goes_on(ledger: Ledger, tmp_path: Path) -> None:
@@ -92,16 +93,16 @@ def test_a_spoilt_part_is_refused_on_arrival_and_the_restore_can_be_repeated(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     manifest = take(ledger, tmp_path / "cut")
-    path = tmp_path / "cut" / part_file(3)
+    path = tmp_path / "cut" / chunk_file("part", 3)
     honest = path.read_bytes()
     part = STATE_RANGE.decode(honest)
     path.write_bytes(encode(msgspec.structs.replace(part, entries=part.entries[1:])))
-    with pytest.raises(Rejected, match="range_malformed"):
+    with pytest.raises(Fault, match=r"snapshot_chunk_refused.*range_malformed"):
         load(tmp_path / "restored", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
     with pytest.raises(Fault, match="ledger_unfinished"):
         Ledger.open(tmp_path / "restored", IDENTITY)
-    path.write_bytes((tmp_path / "cut" / part_file(4)).read_bytes())
-    with pytest.raises(Fault, match="not the one that was asked for"):
+    path.write_bytes((tmp_path / "cut" / chunk_file("part", 4)).read_bytes())
+    with pytest.raises(Fault, match="another one than was asked for"):
         load(tmp_path / "restored", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
     path.write_bytes(honest)
     load(tmp_path / "restored", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
@@ -111,8 +112,8 @@ def test_a_spoilt_part_is_refused_on_arrival_and_the_restore_can_be_repeated(
 
 def test_a_creation_after_an_interrupted_restore_starts_from_nothing(ledger: Ledger, tmp_path: Path) -> None:
     manifest = take(ledger, tmp_path / "cut")
-    (tmp_path / "cut" / part_file(9)).write_bytes(b"")
-    with pytest.raises(Rejected):
+    (tmp_path / "cut" / chunk_file("part", 9)).write_bytes(b"")
+    with pytest.raises(Fault, match="snapshot_chunk_refused"):
         load(tmp_path / "restored", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
     fresh = new_ledger(tmp_path / "restored")
     assert audit(fresh, lambda height: None, lambda reader: None).findings == ()
@@ -133,7 +134,7 @@ WRONG: dict[str, tuple[Callable[[Manifest], Manifest], str]] = {
     "an overlap": (lambda m: msgspec.structs.replace(m, prefixes=(b"", *m.prefixes)), "overlap"),
     "a missing end": (lambda m: msgspec.structs.replace(m, prefixes=m.prefixes[:-1]), "do not cover"),
     "no nibbles": (lambda m: msgspec.structs.replace(m, prefixes=(b"\x10",)), "nibbles"),
-    "other named transactions": (lambda m: msgspec.structs.replace(m, named=()), "named transactions"),
+    "other validators": (lambda m: msgspec.structs.replace(m, next_validators=()), "validator sets"),
 }
 
 
@@ -155,3 +156,43 @@ def test_a_small_state_is_one_part(tmp_path: Path) -> None:
     assert manifest.prefixes == (b"",)
     load(tmp_path / "restored", tmp_path / "cut", manifest, small.meta.block_id, small)
     small.close()
+
+
+def test_a_manifest_that_names_other_transactions_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    manifest = take(ledger, tmp_path / "cut")
+    other = msgspec.structs.replace(manifest, named=(bytes(32),))
+    with pytest.raises(Fault, match="not the one that the manifest names"):
+        load(tmp_path / "restored", tmp_path / "cut", other, ledger.meta.block_id, ledger)
+    more = msgspec.structs.replace(manifest, named=(*manifest.named, bytes(32)))
+    with pytest.raises(Fault, match="are missing"):
+        load(tmp_path / "restored", tmp_path / "cut", more, ledger.meta.block_id, ledger)
+
+
+def test_the_ends_of_epochs_travel_with_a_snapshot(ledger: Ledger, tmp_path: Path) -> None:
+    """A node restored from one serves light clients the headers of epochs that it never saw."""
+    grow(ledger, 60)
+    manifest = take(ledger, tmp_path / "cut")
+    assert manifest.epoch_chunks == 1
+    load(tmp_path / "restored", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
+    restored = Ledger.open(tmp_path / "restored", IDENTITY)
+    for height in (20, 40, 60, 66):
+        assert restored.light_block(height) == ledger.light_block(height)
+        assert restored.light_block(height) is not None
+    assert restored.light_block(41) is None
+    restored.close()
+    chunk = tmp_path / "cut" / chunk_file("epochs", 0)
+    chunk.write_bytes(chunk.read_bytes()[:-70] + bytes(70))
+    with pytest.raises(Fault, match="snapshot_chunk_refused"):
+        load(tmp_path / "again", tmp_path / "cut", manifest, ledger.meta.block_id, ledger)
+
+
+def test_no_chunk_is_larger_than_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values a hundred times the usual size: parts are split until they fit."""
+    monkeypatch.setattr(snapshot, "CHUNK_BYTES_MAX", 16 * 1024)
+    large = new_ledger(tmp_path / "large")
+    large.append(next_block(large, {b"\x03%05d" % number: bytes(700) for number in range(600)}))
+    manifest = finish(cut(large, tmp_path / "cut", []))
+    assert len(manifest.prefixes) > 16
+    assert all((tmp_path / "cut" / name).stat().st_size <= 16 * 1024 for name in manifest.chunks())
+    load(tmp_path / "restored", tmp_path / "cut", manifest, large.meta.block_id, large)
+    large.close()
