@@ -283,6 +283,7 @@ class SparkWorld:
         self.observed = Observed(10**9, -1)
         self.agent: Agent
         self.prove: Prover = prove_in_process
+        self.machine = MACHINE
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
@@ -301,7 +302,7 @@ class SparkWorld:
         policy = PolicyFile(self.folder.policy)
         runtimes = self.runtimes
         if runtimes is None:
-            runtimes = runtimes_of(policy.policy, self.folder, lent_of(policy.policy, MACHINE))
+            runtimes = runtimes_of(policy.policy, self.folder, lent_of(policy.policy, self.machine))
         self.agent = Agent(
             Means(
                 self.chain,
@@ -309,7 +310,7 @@ class SparkWorld:
                 policy,
                 KEY,
                 IDENTITY,
-                MACHINE,
+                self.machine,
                 runtimes,
                 lambda: time.time_ns() // 10**6,
                 lambda: 720,
