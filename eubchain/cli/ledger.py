@@ -22,12 +22,14 @@ from consensus.types.errors import Fault, Reason
 from eubchain.cli.session import SESSION
 
 if TYPE_CHECKING:
+    from consensus.resource.proof import Claim
     from consensus.types.block import Block
     from consensus.types.genesis import Genesis
     from consensus.types.reader import StateReader
     from consensus.types.receipt import Receipt
     from consensus.validators import ValidatorSet
     from eubchain.ledger.ledger import Ledger
+    from vm.claims import Judge
     from vm.rules import Rules
 
 PROGRESS_S = 2.0
@@ -86,15 +88,29 @@ class Ticker:
 
 
 def execution(
-    rules: Rules,
+    rules: Rules, judge: Judge | None = None
 ) -> Callable[[StateReader, Block], tuple[dict[bytes, bytes | None], list[Receipt]]]:
-    """The transition as the ledger's replay takes it."""
+    """The transition as the ledger's replay takes it.
+
+    Proofs of resource are taken as the network judged them, which its roots show; `judge` looks at each.
+    """
+    from consensus.types.receipt import receipts_root
+    from vm.claims import judge_here, take_as_true
     from vm.registry import decode_candidate
-    from vm.transition import apply_block
+    from vm.transition import Outcome, apply_block
 
     def execute(reader: StateReader, block: Block) -> tuple[dict[bytes, bytes | None], list[Receipt]]:
         candidates = [decode_candidate(raw, rules) for raw in block.transactions]
-        outcome = apply_block(reader, rules, block.header, block.last_commit, candidates, strict=True)
+
+        def apply(verdicts: Judge) -> Outcome:
+            header = block.header
+            return apply_block(
+                reader, rules, header, block.last_commit, candidates, strict=True, judge=verdicts
+            )
+
+        outcome = apply(judge or take_as_true)
+        if judge is None and receipts_root(list(outcome.receipts)) != block.header.receipts_root:
+            outcome = apply(judge_here)  # a false share: its slash is an event of the block
         return outcome.writes, list(outcome.receipts)
 
     return execute
@@ -129,7 +145,14 @@ def supply_problem(rules: Rules) -> Callable[[StateReader], str | None]:
     return check
 
 
-def inspect() -> None:
+def inspect(
+    proofs: Annotated[
+        bool,
+        typer.Option(
+            "--proofs", help="Execute every block again and judge every proof of resource, which takes long."
+        ),
+    ] = False,
+) -> None:
     """Check a stopped node's whole ledger: blocks, links, signatures, state, undo records, supply.
 
     Example: eubchain inspect --home ./node0
@@ -152,6 +175,8 @@ def inspect() -> None:
             "entries": found.entries,
             "findings": [finding._asdict() for finding in found.findings],
         }
+        if proofs and not found.findings:
+            facts["proofs_judged"] = judge_all_proofs(held)
     if found.findings:
         for finding in found.findings[:20]:
             SESSION.note(f"  height {finding.height}: {finding.name}: {finding.detail}")
@@ -160,11 +185,34 @@ def inspect() -> None:
         f"height {facts['height']}: {found.blocks} blocks, {found.commits} commits, {found.entries} state "
         f"entries and the supply are as they must be"
     )
+    if "proofs_judged" in facts:
+        text += (
+            f"\n  {facts['proofs_judged']} proofs of resource judged again: every verdict is the network's"
+        )
     if found.commits_unchecked:
         text += (
             f"\n  {found.commits_unchecked} commits are older than the validator sets that the state keeps"
         )
     SESSION.result(facts, text)
+
+
+def judge_all_proofs(held: Opened) -> int:
+    """Execute every block again with each proof recomputed; returns how many. Raise `Fault` 2130, 2131."""
+    from eubchain.ledger.replay import replay as execute_again
+    from vm.claims import judge_here
+    from vm.genesis import genesis_writes
+
+    ticker, judged = Ticker(), 0
+
+    def judge(claim: Claim) -> int:
+        nonlocal judged
+        judged += 1
+        return judge_here(claim)
+
+    start = {key: value for key, value in genesis_writes(held.genesis).items() if value is not None}
+    for height in execute_again(held.ledger, start, execution(held.rules, judge)):
+        ticker(f"judged {judged} proofs", height, held.ledger.height)
+    return judged
 
 
 def replay(
