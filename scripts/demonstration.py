@@ -155,7 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/run")
     parser.add_argument("--once", action="store_true", help="stop when the task is paid")
     parser.add_argument("--home", type=Path, default=ROOT / ".devnet", help="where the network's state lies")
-    parser.add_argument("--validators", type=int, default=1, help="how many, a process each")
+    parser.add_argument("--validators", type=int, default=4, help="how many, a process each")
     arguments = parser.parse_args()
     started = time.monotonic()
     demo = Demonstration(arguments.home.absolute(), arguments.validators)

@@ -171,6 +171,8 @@ class Service:
             if index % 128 == 127:
                 await trio.lowlevel.checkpoint()
             try:
+                if len(raw) > limit:
+                    raise Rejected(OVERSIZED, size=len(raw), limit=limit)
                 transaction = TRANSACTION.decode(raw)
                 check_stateless(transaction, self._rules)
                 if not verdict.is_signed:
