@@ -19,6 +19,8 @@ from consensus.resource.proof import Proof
 from consensus.types import block, genesis, params, receipt, transaction, tree_proof
 from consensus.types.codec import INTEGER_MAX, Record
 from consensus.validators import Validator
+from p2p import messages as wire
+from p2p.frames import BODY_BYTES_MAX, Kind, channel_of
 from scripts.reference.sources import WRITTEN, escaped, field_notes, import_everything, summary, table
 from spark_node import job
 from vm.due import DueKind
@@ -39,6 +41,10 @@ SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
     ("Blocks", (block.Block, block.Header, block.Commit, Validator)),
     ("Agreement", (messages.Proposal, messages.Vote, messages.Certificate)),
     ("Inputs of the agreement, as the log keeps them", get_args(inputs.RecordedInput)),
+    ("Messages between nodes", (
+        wire.Hello, wire.Status, wire.ProposalMessage, wire.BlockPart, wire.ProposedBlock, wire.Transactions,
+        wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed, wire.GetTransactions, wire.GetPeers,
+        wire.AddressRecords, wire.GetSnapshot, wire.GetChunk)),
     ("Proofs of state", (tree_proof.StateProof, tree_proof.StateRange)),
     ("Proof of Resource", (Proof,)),
     ("Spec and job of a task", (job.Spec, job.Job)),
@@ -92,6 +98,11 @@ def page() -> str:
     kinds = [(str(int(k)), f"`{k.name.lower()}`") for k in DueKind]
     book.parts.append(table(("kind", "entry"), kinds))
     book.parts.append(_numbers())
+    book.parts.append("## Kinds of frames\n\nOn the [streams between nodes](network.md).\n")
+    frames = (
+        (str(int(k)), f"`{k.name.lower()}`", channel_of(k).value, f"{BODY_BYTES_MAX[k]:,}") for k in Kind
+    )
+    book.parts.append(table(("kind", "frame", "stream", "bytes at most"), frames))
     return "\n".join([WRITTEN, INTRODUCTION, *book.parts])
 
 
