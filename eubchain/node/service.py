@@ -16,7 +16,7 @@ import trio
 from consensus.agreement.evidence import DoubleSign
 from consensus.types.address import NO_ADDRESS
 from consensus.types.block import Commit
-from consensus.types.codec import MALFORMED, encode
+from consensus.types.codec import MALFORMED, OVERSIZED, encode
 from consensus.types.errors import Rejected
 from consensus.types.genesis import Genesis
 from consensus.types.receipt import OK, Receipt
