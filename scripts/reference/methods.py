@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eubchain.rpc.method import METHODS, Method, openrpc
+from eubchain.rpc.method import METHODS, Method, View, openrpc
 from eubchain.rpc.server import BATCH_CALLS_MAX, BODY_BYTES_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX
 from eubchain.rpc.subscriptions import QUEUE_MAX, TOPICS
-from scripts.reference.sources import WRITTEN, escaped, import_everything, table
+from scripts.reference.sources import WRITTEN, escaped, field_notes, import_everything, table
 
 INTRODUCTION = f"""# JSON-RPC
 
@@ -66,9 +66,27 @@ def _default(schema: dict[str, Any]) -> str:
 
 def _type(name: str, schema: dict[str, Any]) -> str:
     lines = [f"### {_short(name)}\n", escaped(schema.get("description", "")) + "\n"]
-    rows = [(f"`{field}`", _kind(kind)) for field, kind in schema.get("properties", {}).items()]
-    lines.append(table(("field", "type"), rows))
+    notes = _notes(name)
+    rows = [
+        (f"`{field}`", _kind(kind), escaped(notes.get(field, "")))
+        for field, kind in schema.get("properties", {}).items()
+    ]
+    lines.append(table(("field", "type", ""), rows))
     return "\n".join(lines)
+
+
+def _notes(name: str) -> dict[str, str]:
+    """What stands below the fields of a type and of those that it extends."""
+    waiting: list[type] = [View]
+    notes: dict[str, str] = {}
+    while waiting:
+        view = waiting.pop()
+        waiting += view.__subclasses__()
+        if name in (view.__name__, f"{view.__module__}.{view.__name__}"):
+            for ancestor in reversed(view.__mro__):
+                if issubclass(ancestor, View):
+                    notes |= field_notes(ancestor)
+    return notes
 
 
 def _short(name: str) -> str:
