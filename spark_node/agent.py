@@ -91,6 +91,10 @@ class Agent:
         self.is_away = False
         self.ended = trio.Event()
         """Set when it ends by itself: retired, and nothing left to finish."""
+        self.looked_at = 0
+        """The height at which the last whole look began."""
+        self.looked = trio.Event()
+        """Set, and replaced, after each look."""
         self._changed = trio.Event()
         self._is_retired = False
         self._is_proving = False
@@ -175,10 +179,11 @@ class Agent:
 
     async def _look_until_retired(self) -> None:
         while True:
-            changed = self._changed
+            changed, height = self._changed, self.heights.height
             try:
                 if await self._look():
                     return
+                self.looked_at = height
             except Refused as refused:
                 log.warning("the chain refused", why=str(refused))
             except Fault as fault:
@@ -186,6 +191,8 @@ class Agent:
                 if fault.reason is not CHAIN_AWAY:
                     log.error("a look at the chain failed; it is tried again", why=str(fault))
             await self._tell_status()
+            looked, self.looked = self.looked, trio.Event()
+            looked.set()
             await changed.wait()
 
     async def _look(self) -> bool:

@@ -74,7 +74,9 @@ async def _enter(workplace: Workplace, event: OwnEvent) -> None:
 
 
 async def _pay(workplace: Workplace, event: OwnEvent, kind: str, grains: int, task: str) -> None:
-    entry = Money(workplace.now_ms(), event.height, kind, grains, task, event=f"{event.height}:{event.index}")
+    entry = Money(
+        workplace.now_ms(), event.height, kind, grains, task, event=f"{event.height}:{event.number}"
+    )
     await trio.to_thread.run_sync(workplace.journal.pay, entry)
 
 

@@ -94,7 +94,7 @@ class OwnEvent(NamedTuple):
     """Something that a block did by itself to the account: a draw, a payment, a forfeit."""
 
     height: int
-    index: int
+    number: int
     """Among the account's events of the block, so that one is entered once."""
     name: str
     facts: dict[str, int | str]

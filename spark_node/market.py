@@ -86,6 +86,10 @@ class Market:
             row.result, row.why = "", WhyNot.REFUSED.value
             log.info("the chain refused an offer", task=view.task.hex()[:16], why=str(refused))
             return False
+        except Fault:
+            # Never sent, or expired: nothing is locked, and the next look decides anew.
+            row.result = ""
+            raise
         row.deposit = bid.deposit
         await workplace.pay("deposit", -bid.deposit, view.task)
         log.info("offered", task=view.task.hex()[:16], price=bid.price, promise=bid.promise)

@@ -60,7 +60,12 @@ OPTIONS = (
     Option("idle", "enabled", False, "Lend only while nobody uses the machine (a desktop)."),
     Option("idle", "after_minutes", 10, "Nobody at keyboard, mouse or terminal for so long."),
     Option("idle", "gpu_percent", 10, "Others keep the GPU below this."),
-    Option("idle", "release_minutes", 15, "A task paused for so long is given up; 0 gives it up at once."),
+    Option(
+        "idle",
+        "release_minutes",
+        15,
+        "A task paused for so long is given up, 0: at once; its GPU memory stays taken.",
+    ),
     Option("idle", "command", (), 'A program that prints milliseconds without input, as in ["xprintidle"].'),
     Option(
         "proving",
@@ -165,7 +170,7 @@ def parse_policy(text: str, path: str = "policy.toml") -> Policy:
         try:
             amounts[name] = parse_eubc(str(values[name]))
         except Rejected as rejected:
-            raise refuse(*name, f"{'.'.join(name)}: {rejected.facts['why']}") from None
+            raise refuse(*name, f"{'.'.join(name)}: {rejected.facts['why']!s}") from None
     for (section, key), (least, most) in _RANGES.items():
         if not least <= _number(values, section, key) <= most:
             raise refuse(section, key, f"{section}.{key} must be from {least} to {most}")

@@ -127,7 +127,8 @@ def typed_value(reason: Reason, option: Option, value: Any, path: str, text: str
     wanted = type(option.default)
     if wanted is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
-    if type(value) is wanted and (wanted is not int or value >= 0):
+    is_negative = isinstance(value, int) and value < 0
+    if type(value) is wanted and not is_negative:
         result: Value = value
         return result
     why = f"{option.section}.{option.key} must be {_KINDS[wanted]}"

@@ -62,6 +62,8 @@ from vm.task.payloads import Deliver, Grant, Resources, SeatEnvelope, Windows
 from vm.task.records import TASKS, Blame, Ending, Seat, Stage, TaskState
 
 BLOCK_S = 0.02
+LOOK_S_MAX = 2.0
+"""An agent that retired or lost its chain looks no more: blocks go on without it."""
 WAIT_S = 60
 """No test here takes so long; it only keeps a hanging one from hanging all."""
 MEBIBYTE = 2**20
@@ -284,6 +286,7 @@ class SparkWorld:
         self.agent: Agent
         self.prove: Prover = prove_in_process
         self.machine = MACHINE
+        self.is_sealing = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
@@ -291,8 +294,8 @@ class SparkWorld:
         self.folder.policy.write_text(default_policy_text(self.changes))
         with trio.fail_after(WAIT_S):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._mine)
                 agent = self.new_agent()
+                nursery.start_soon(self._mine)
                 await nursery.start(agent.run)
                 yield agent
                 nursery.cancel_scope.cancel()
@@ -321,9 +324,17 @@ class SparkWorld:
         return self.agent
 
     async def _mine(self) -> None:
+        """Blocks come no faster than the agent looks at them, and none while the requester seals."""
         while True:
             await trio.sleep(BLOCK_S)
-            self.chain.mine()
+            with trio.move_on_after(LOOK_S_MAX):
+                await self._agent_looked()
+            if not self.is_sealing:
+                self.chain.mine()
+
+    async def _agent_looked(self) -> None:
+        while self.agent.looked_at < self.market.height - 1 and not self.chain.is_away:
+            await self.agent.looked.wait()
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until the condition holds after a block; returns what it returned."""
@@ -366,6 +377,7 @@ class SparkWorld:
 
     async def grant(self, task: bytes, code: bytes, *, send: bool = True, **changes: Any) -> Job:
         """Seal and upload the module as input, and grant the job."""
+        self.is_sealing = True
         identity = new_identity()
         source = self.root / "inputs" / task.hex()
         source.mkdir(parents=True)
@@ -374,6 +386,7 @@ class SparkWorld:
         sealed = await seal_directory(source, sealed_path, recipient_of(identity))
         async with open_store(self.place, self.signer, directory_allowed=self.root) as store:
             await store.put(input_object(task, 0, 0), sealed_path)
+        self.is_sealing = False
         fields: dict[str, Any] = {
             "commands": (Command("main", ()),),
             "environment": (Variable("NAME", "value"),),

@@ -122,7 +122,7 @@ async def test_what_cannot_be_started_is_declined_with_its_reason(
     """Before the start both sides lose little, and the code says what was wrong."""
     code = hello()
     changes = dict(changes)
-    windows = Windows(offer=3, grant=100, start=100, run=400, review=200)
+    windows = Windows(offer=3, grant=100, start=300, run=400, review=200)
     async with world.running():
         task = await world.matched(code, windows=windows)
         digest = changes.pop("digest", None)
