@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 
 from eubchain.node.founding import Founded, found_home
@@ -161,8 +162,8 @@ def test_halves_that_cannot_reach_each_other_wait_and_go_on_together(network: Fo
             for node in net.nodes:
                 node.until(lambda node=node: node.call("net_info")["peers"] == 1, AGREE_S)
             stuck = [node.height for node in net.nodes]
-            first = net.nodes[0]
-            first.until(lambda: first.call("chain_status")["node"]["round"] >= 1, AGREE_S)
+            for node in net.nodes:
+                node.until(lambda node=node: not _is_ready(node), AGREE_S)
             assert max(node.height for node in net.nodes) <= max(stuck) + 1
             for link in between:
                 link.mend()
@@ -171,6 +172,11 @@ def test_halves_that_cannot_reach_each_other_wait_and_go_on_together(network: Fo
     finally:
         for link in links.values():
             link.close()
+
+
+def _is_ready(node: NodeProcess) -> bool:
+    """False once no block has come for twenty intervals."""
+    return bool(httpx.get(f"{node.url}/health", trust_env=False).json()["ready"])
 
 
 def _port(home: Path) -> int:
