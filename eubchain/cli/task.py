@@ -21,7 +21,7 @@ import typer
 from consensus.types.errors import Fault, Reason
 from eubchain.cli.paying import From, open_network
 from eubchain.cli.session import SESSION
-from eubchain.cli.task_follow import drive
+from eubchain.cli.task_follow import drive, leave
 from eubchain.client.connection import Connection
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def run(
     from eubchain.client.task_file import order_of
 
     order = order_of(values_of(file, command, given))
-    raise typer.Exit(SESSION.run(_run, order, source, stars, again, retry))
+    leave(SESSION.run(_run, order, source, stars, again, retry))
 
 
 async def _run(order: Order, source: str | None, stars: int | None, again: bool, retry: bool) -> int:
@@ -205,7 +205,7 @@ def attach(task: Task, stars: Stars = None) -> None:
 
     Example: eubchain task attach 7f3a91c2
     """
-    raise typer.Exit(SESSION.run(_attach, task, stars))
+    leave(SESSION.run(_attach, task, stars))
 
 
 async def _attach(task: str, stars: int | None) -> int:

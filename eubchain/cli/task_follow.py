@@ -9,7 +9,8 @@ Keeps: Ctrl-C never ends a task by itself; before the job is handed over it asks
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from eubchain.client.task_run.following import Followed
     from eubchain.client.task_run.journal import Journal
     from eubchain.client.task_run.requester import Requester
+
+
+def leave(code: int) -> NoReturn:
+    """End the command with this code.
+
+    Not by `typer.Exit`: its code 130 would be told as an interruption, and detaching has told its own.
+    """
+    sys.exit(code)
 
 
 async def drive(requester: Requester, journal: Journal, stars: int | None) -> tuple[int, Followed | None]:
