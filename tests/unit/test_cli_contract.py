@@ -114,6 +114,7 @@ class Place:
         raw = world.sign("carol", Transfer(main, 5))
         (folder / "signed.txt").write_text(raw.hex())
         (folder / "words.txt").write_text(WORDS)
+        (folder / "claims.json").write_text('{"claims": []}')
 
     def run(self, path: tuple[str, ...], command: Any, *, without_node: bool = False) -> Any:
         words, stdin = split(example_of(command))

@@ -1,5 +1,5 @@
 """The RPC methods, a file per namespace; importing this declares them all."""
 
-from eubchain.rpc.methods import account, chain, light, net, por, spark, task, tx, validator
+from eubchain.rpc.methods import account, chain, claims, light, net, por, snapshot, spark, task, tx, validator
 
-__all__ = ["account", "chain", "light", "net", "por", "spark", "task", "tx", "validator"]
+__all__ = ["account", "chain", "claims", "light", "net", "por", "snapshot", "spark", "task", "tx", "validator"]
