@@ -150,8 +150,10 @@ def run(
         pass_mark=pass_mark,
     )  # fmt: skip
     from eubchain.client.task_file import order_of
+    from eubchain.client.task_run.order import check_order
 
     order = order_of(values_of(file, command, given))
+    check_order(order)  # before anybody is asked anything
     leave(SESSION.run(_run, order, source, stars, again, retry))
 
 

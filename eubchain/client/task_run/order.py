@@ -112,7 +112,9 @@ def refuse(what: str, why: str) -> NoReturn:
 def check_order(order: Order) -> None:
     """Refuse what contradicts itself or names files that are not there."""
     if bool(order.image) == (order.module is not None):
-        refuse("the program", "name either an image (docker) or a module (wasm), and only one of them")
+        refuse(
+            "the program", "name one image or one module, with --image or --wasm or in a task file (--file)"
+        )
     for what, path in (("module", order.module), ("check", order.check)):
         if path is not None and not path.is_file():
             refuse(what, f"there is no file {path}")
