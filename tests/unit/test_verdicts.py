@@ -1,0 +1,145 @@
+"""Verdicts by processes: the same as the reference, shared out, made anew when a process dies; and a node
+that follows takes proofs as the network judged them until a root says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from consensus.resource.proof import Claim, share_bytes
+from consensus.resource.windows import last_proof_at
+from consensus.types.block import Block, Commit
+from consensus.types.errors import Fault
+from consensus.types.reader import MemoryState
+from consensus.types.tree import empty_tree, update_tree
+from eubchain.ledger.ledger import Ledger
+from eubchain.node import verdicts as module
+from eubchain.node.execution import Execution
+from eubchain.node.verdicts import VERDICTS_FAILING, Verdicts, _shared_out
+from tests.proving import TILES, Provers, always
+from vm.claims import claims, judge_here
+from vm.genesis import genesis_writes
+from vm.measuring import FALSE_SHARE
+from vm.registry import decode_candidate
+from vm.transition import Outcome
+
+
+def claim_of(account: int, difficulty: int, count: int = 8) -> Claim:
+    """A claim of the first tiles."""
+    address = bytes([account]) * 20
+    return Claim(1, 7, bytes(32), address, difficulty, share_bytes(TILES[:count]), tuple(range(count)))
+
+
+def test_processes_find_what_the_reference_finds() -> None:
+    """True ones, false ones, and one whose sample misses nothing."""
+    asked = [claim_of(1, 1), claim_of(2, 2**40), claim_of(3, 2), claim_of(4, 1, 0)]
+    verdicts = Verdicts(processes=2)
+    trio.run(verdicts.complete, asked)
+    assert [verdicts.judge(claim) for claim in asked] == [judge_here(claim) for claim in asked]
+    assert verdicts._known.keys() == set(asked)
+
+
+def test_work_is_shared_out_evenly_and_little_work_starts_one_process() -> None:
+    many = [claim_of(i, 1, 56) for i in range(40)]
+    batches = _shared_out(many, 4)
+    assert sorted(len(batch) for batch in batches) == [10, 10, 10, 10]
+    assert sorted((c for batch in batches for c in batch), key=lambda c: c.account) == many
+    assert len(_shared_out(many[:3], 4)) == 1
+
+
+def test_a_process_that_keeps_dying_is_a_fault_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0)
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    with pytest.raises(Fault) as fault:
+        trio.run(_complete_plainly, Verdicts(), [claim_of(1, 1)])
+    assert fault.value.reason is VERDICTS_FAILING
+
+
+async def _complete_plainly(verdicts: Verdicts, asked: list[Claim]) -> None:
+    try:
+        await verdicts.complete(asked)
+    except* Fault as group:
+        raise group.exceptions[0] from None
+
+
+def test_claims_are_judged_ahead_once_no_more_proofs_can_come() -> None:
+    """A crowded window waits for the sample beacon, one block longer."""
+    for budget, ahead in ((512, 0), (16, 1)):
+        world = Provers(params=always(verify_budget=budget))
+        verdicts = Verdicts()
+        world.until_open()
+        world.prove("alice")
+        world.block()
+        wanted = []
+        while not world.window.is_closed:
+            verdicts.look(world.view)
+            wanted.append(len(verdicts._wanted))
+            world.block()
+        first = next(i for i, count in enumerate(wanted) if count)
+        opened_to_last = last_proof_at(world.window.window) - world.window.window.announced - 2
+        assert first == opened_to_last + ahead
+        assert (
+            verdicts._wanted == [claim for _, claim in claims(world.view, world.window) if claim.checked]
+            or wanted[-1] == 1
+        )
+
+
+class Recorded(Provers):
+    """A world whose blocks a ledger can take: roots are those of the state tree."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[Block, Commit]] = []
+        super().__init__()
+
+    def root_after(self, outcome: Outcome) -> bytes:
+        after = MemoryState(self.state.entries)
+        after.write(outcome.writes)
+        return update_tree(empty_tree(), after.entries).root
+
+    def commit_for(self, block: Block, absent: object = ()) -> Commit:
+        commit = super().commit_for(block)
+        self.made.append((block, commit))
+        return commit
+
+
+class Watched(Verdicts):
+    """Counts what is judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Claim] = []
+
+    async def complete(self, wanted: object) -> None:
+        self.asked += wanted  # type: ignore[arg-type]  # a sequence of claims
+        await super().complete(wanted)  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("is_false", [False, True])
+def test_a_follower_judges_proofs_only_where_taking_them_as_true_gives_other_roots(
+    tmp_path: Path, is_false: bool
+) -> None:
+    """An honest chain costs it nothing; a slashed lie costs it that one window."""
+    world = Recorded()
+    world.all_prove("alice")
+    if is_false:
+        # 56 shares raised the difficulty to four: of as many tiles taken blindly some are no shares.
+        world.all_prove("alice")
+    assert bool(world.events(FALSE_SHARE.code)) == is_false
+    watched = trio.run(_follow, tmp_path / "ledger", world)
+    assert [claim.difficulty for claim in watched.asked] == [4] * is_false
+
+
+async def _follow(path: Path, world: Recorded) -> Watched:
+    watched = Watched()
+    writes = {key: value for key, value in genesis_writes(world.genesis).items() if value is not None}
+    ledger = Ledger.create(path, world.genesis, writes)
+    try:
+        execution = Execution(ledger, world.rules, with_index=False, verdicts=watched)
+        for block, commit in world.made:
+            candidates = [decode_candidate(raw, world.rules) for raw in block.transactions]
+            await execution.commit(await execution.execute(block, candidates, is_decided=True), commit)
+    finally:
+        ledger.close()
+    return watched
