@@ -7,6 +7,8 @@ writer at a time for one log.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from consensus.types.errors import Fault
@@ -22,6 +24,10 @@ LOG_GRACE_S = 10.0
 """How long a claim waits for the last lines to reach the requester's store."""
 
 
+OWN_LINE = "[spark]"
+"""Begins a line that the spark and not the program wrote."""
+
+
 class Control:
     """The owner's hand on one seat."""
 
@@ -31,14 +37,17 @@ class Control:
         self.progress: Progress | None = None
         self.gives_up = ""
         """Why the seat is to be given up; empty while it is not."""
+        self.tell: Callable[[str], Awaitable[None]] | None = None
+        """Puts a line of the spark's own into the log while the program runs."""
         self._wanted = trio.Event()
 
-    async def pause(self) -> None:
-        """Freeze the program, now or as soon as it starts."""
+    async def pause(self, why: str) -> None:
+        """Freeze the program, now or as soon as it starts; the requester sees why."""
         if not self.is_paused:
             self.is_paused = True
             if self.execution is not None:
                 await self.execution.pause()
+                await self._tell(f"paused: {why}")
 
     async def resume(self) -> None:
         """Let it go on."""
@@ -46,6 +55,11 @@ class Control:
             self.is_paused = False
             if self.execution is not None:
                 await self.execution.resume()
+                await self._tell("goes on")
+
+    async def _tell(self, text: str) -> None:
+        if self.tell is not None:
+            await self.tell(f"{OWN_LINE} {text}")
 
     def give_up(self, why: str) -> None:
         """Ask for the seat's release; the first reason counts."""
@@ -114,19 +128,23 @@ class SealedLog:
 
     async def follow(self, execution: Execution, control: Control) -> None:
         """Write every line until the run's end."""
+        control.tell = self._write
         async for line in execution.logs:
             if isinstance(line, Progress):
                 control.progress = line
                 text = f"EUB_PROGRESS {line.done}/{line.total}"
             else:
                 text = line.text
-            writer = self._writer
-            if writer is None:
-                continue
-            try:
-                await writer.write(text.encode() + b"\n")
-            except Fault as fault:
-                log.warning("a line of the log was lost", why=str(fault))
+            await self._write(text)
+        control.tell = None
+
+    async def _write(self, text: str) -> None:
+        if self._writer is None:
+            return
+        try:
+            await self._writer.write(text.encode() + b"\n")
+        except Fault as fault:
+            log.warning("a line of the log was lost", why=str(fault))
 
     async def close(self) -> None:
         """Nothing more comes: the last chunk says so."""

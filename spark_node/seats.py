@@ -158,7 +158,7 @@ class Seats:
                 continue
             if worker.paused_at is None:
                 worker.paused_at = trio.current_time()
-            await worker.control.pause()
+            await worker.control.pause(why)
             if trio.current_time() - worker.paused_at >= release_after_s:
                 worker.control.give_up(why)
 

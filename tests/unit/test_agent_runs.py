@@ -22,7 +22,7 @@ from spark_node.job import Input, answer_digest, seal
 from spark_node.owner import Observed
 from spark_node.prover.order import Answer, Order
 from spark_node.status import read_status
-from spark_node.storage.logs import get_error
+from spark_node.storage.logs import LogReader, get_error
 from spark_node.storage.places import open_store
 from tests.market import REQUESTER
 from tests.spark_world import (
@@ -189,6 +189,28 @@ async def test_a_machine_in_use_is_frozen_at_once_and_given_back_in_time(world: 
         other = world.post(code)
         await world.until(lambda: other in agent.market.notes.rows)
         assert agent.market.notes.rows[other].why == "owner"
+
+
+async def test_the_requester_reads_in_the_log_why_a_program_is_frozen_and_that_it_goes_on(
+    world: SparkWorld,
+) -> None:
+    """Sealed lines of the spark's own stand among the program's."""
+    code = endless()
+    async with world.running() as agent:
+        task = await world.matched(code)
+        await world.grant(task, code)
+        worker = await world.until(lambda: agent.seats.workers.get((task, 0)))
+        await world.until(lambda: worker.control.tell)
+        world.folder.wish(PAUSED)
+        await world.until(lambda: worker.control.is_paused)
+        world.folder.take_back(PAUSED)
+        await world.until(lambda: not worker.control.is_paused)
+        text = b""
+        async with open_store(world.place, world.signer, directory_allowed=world.root) as store:
+            reader = LogReader(store, task, 0, REQUESTER_IDENTITY)
+            while b"goes on" not in text:
+                text += (await reader.wait(0.05)).data
+    assert text.splitlines()[0] == b"[spark] paused: its owner paused the spark"
 
 
 async def test_a_paused_spark_takes_no_work_until_it_is_resumed(world: SparkWorld) -> None:
