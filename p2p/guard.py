@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 import trio
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.yamux.yamux import Yamux
@@ -31,6 +32,7 @@ def check_internals() -> None:
     """Assert that the library still has the internals used here."""
     assert hasattr(BasicHost, "_swarm_stream_handler"), "the handler that the guard wraps"
     assert hasattr(Yamux, "close"), "the multiplexer"
+    assert hasattr(AutoConnector, "maybe_connect"), "the dialler that is kept still"
 
 
 def guard_streams(host: Any, report: Callable[[Any, Exception], None]) -> None:
@@ -49,6 +51,18 @@ def guard_streams(host: Any, report: Callable[[Any, Exception], None]) -> None:
             await reset(stream)
 
     host.get_network().set_stream_handler(guarded)
+
+
+def keep_from_dialling(host: Any) -> None:
+    """Still the library's own dialler: whom to dial is decided here, with the back-off and bans here.
+
+    No watermark does it: below the middle of low and high it dials whatever its peer store knows.
+    """
+
+    async def nobody() -> None:
+        return None
+
+    host.get_network().auto_connector.maybe_connect = nobody
 
 
 async def reset(stream: NetStream | Any) -> None:

@@ -30,6 +30,7 @@ from multiaddr import Multiaddr
 
 from consensus.types.errors import Fault
 from p2p.faults import ADDRESS_TAKEN
+from p2p.guard import keep_from_dialling
 from p2p.identity import NodeKey, PeerAddress
 
 NEGOTIATE_S = 10
@@ -43,7 +44,7 @@ def make_host(
 ) -> Any:
     """A host that accepts Noise and Yamux only; left out, plaintext and others would be accepted too."""
     pair = create_new_key_pair(key.seed)
-    return new_host(
+    host = new_host(
         key_pair=pair,
         listen_addrs=list(listen),
         announce_addrs=[Multiaddr(a) for a in announce] or list(listen),
@@ -58,6 +59,8 @@ def make_host(
             high_watermark=connections_max,
         ),
     )
+    keep_from_dialling(host)
+    return host
 
 
 def protocol(genesis: bytes, channel: str) -> TProtocol:

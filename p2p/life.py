@@ -270,12 +270,15 @@ class Life(INotifee):
 
     # ------------------------------------------------------------ requests
 
-    def start_exchange(self, link: Link, exchange: Exchange) -> None:
-        """Begin a request in a task that nobody cancels; the watchdog ends the link at its deadline."""
-        link.exchanges.add(exchange)
-        self._nursery.start_soon(self._exchange, link, exchange)
+    def start_exchange(self, link: Link, exchange: Exchange, over: Callable[[], None]) -> None:
+        """Begin a request in a task that nobody cancels; the watchdog ends the link at its deadline.
 
-    async def _exchange(self, link: Link, exchange: Exchange) -> None:
+        `over` is called when it has really ended, which may be long after its caller gave up.
+        """
+        link.exchanges.add(exchange)
+        self._nursery.start_soon(self._exchange, link, exchange, over)
+
+    async def _exchange(self, link: Link, exchange: Exchange, over: Callable[[], None]) -> None:
         try:
             async with self._contained(link):
                 stream = await open_stream(self._host, link.connection, self._names[Channel.REQUEST])
@@ -284,6 +287,7 @@ class Life(INotifee):
         finally:
             link.exchanges.discard(exchange)
             exchange.fail(link.ended or "the stream failed")
+            over()
 
     async def _on_request(self, stream: Any) -> None:
         link = self._link(stream.swarm_conn)

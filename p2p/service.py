@@ -129,13 +129,25 @@ class LibP2PNet:
         link = self._life.up.get(peer) if self._life else None
         if link is None:
             raise Fault(PEER_GONE, peer=peer)
-        async with self._asking, link.slots:
-            if self._life is None or link.ended:
-                raise Fault(PEER_GONE, peer=peer)
-            exchange = Exchange(kind, body, trio.current_time() + deadline_s)
-            self.traffic.messages_out[kind] += 1
-            self._life.start_exchange(link, exchange)
-            await exchange.done.wait()
+        await link.slots.acquire()
+        try:
+            await self._asking.acquire()
+        except trio.Cancelled:
+            link.slots.release()
+            raise
+
+        def over() -> None:
+            self._asking.release()
+            link.slots.release()
+
+        if self._life is None or link.ended:
+            over()
+            raise Fault(PEER_GONE, peer=peer)
+        exchange = Exchange(kind, body, trio.current_time() + deadline_s)
+        self.traffic.messages_out[kind] += 1
+        # The slots are free again when the exchange is over, not when its caller gives up.
+        self._life.start_exchange(link, exchange, over)
+        await exchange.done.wait()
         if exchange.failed:
             raise Fault(REQUEST_UNANSWERED, peer=peer, kind=int(kind), why=exchange.failed)
         return exchange.answer

@@ -1,0 +1,219 @@
+"""The network part alone, two or three of them over real sockets in one process.
+
+What the node never sees: connections dialled from both sides at once, a host that dies, callers that
+give up in the middle of an exchange.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from consensus.types.errors import Fault
+from p2p.faults import ADDRESS_TAKEN, NETWORK_KEEPS_FAILING, PEER_GONE, REQUEST_UNANSWERED
+from p2p.frames import Kind
+from p2p.host import claim_port
+from p2p.identity import NodeKey
+from p2p.messages import PROTOCOL_VERSION, Hello
+from p2p.net import Frame, PeerDown, PeerUp, Request
+from p2p.service import LibP2PNet, Settings
+
+GENESIS = bytes(range(32))
+WAIT_S = 30
+
+
+def make_net(port: int = 0, bootstrap: tuple[str, ...] = (), key: NodeKey | None = None) -> LibP2PNet:
+    """A network part of a test's own network."""
+
+    def hello() -> Hello:
+        return Hello(PROTOCOL_VERSION, "links", GENESIS, 1, "test", "", None, None)
+
+    settings = Settings(f"127.0.0.1:{port}", bootstrap=bootstrap)
+    key = key or NodeKey(os.urandom(32))
+    return LibP2PNet(settings, key, GENESIS, "links", hello, lambda: time.time_ns() // 1_000_000)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[LibP2PNet, LibP2PNet, trio.Nursery]]:
+    """Two connected network parts."""
+    with trio.fail_after(2 * WAIT_S):
+        async with trio.open_nursery() as nursery:
+            first = make_net()
+            address = await nursery.start(first.run)
+            second = make_net(bootstrap=(address,))
+            await nursery.start(second.run)
+            await next_event(first, PeerUp)
+            await next_event(second, PeerUp)
+            yield first, second, nursery
+            nursery.cancel_scope.cancel()
+
+
+async def next_event(net: LibP2PNet, kind: type) -> object:
+    """The next event of a kind."""
+    with trio.fail_after(WAIT_S):
+        while True:
+            event = await net.events.receive()
+            if isinstance(event, kind):
+                return event
+
+
+async def test_two_that_dial_each_other_at_once_keep_one_connection():
+    """Both sides keep the same one; messages flow both ways on it."""
+    ports = [free_port(), free_port()]
+    keys = [NodeKey(os.urandom(32)), NodeKey(os.urandom(32))]
+    places = [f"/ip4/127.0.0.1/tcp/{p}/p2p/{k.peer_id}" for p, k in zip(ports, keys, strict=True)]
+    nets = [make_net(ports[0], (places[1],), keys[0]), make_net(ports[1], (places[0],), keys[1])]
+    with trio.fail_after(WAIT_S):
+        async with trio.open_nursery() as nursery:
+            for net in nets:
+                nursery.start_soon(net.run)
+            for net, other in ((nets[0], nets[1]), (nets[1], nets[0])):
+                while not net.send(other.me, Kind.VOTE, b"x"):
+                    await next_event(net, PeerUp)
+            heard = 0
+            while heard < 3:  # the connection that was given up may have taken one with it
+                for net, other in ((nets[0], nets[1]), (nets[1], nets[0])):
+                    net.send(other.me, Kind.VOTE, b"y")
+                await next_event(nets[0], Frame)
+                await next_event(nets[1], Frame)
+                heard += 1
+            assert [len(net.peers()) for net in nets] == [1, 1]
+            assert {net.peers()[0].is_outbound for net in nets} == {True, False}
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_host_that_dies_is_rebuilt_on_its_port_and_peers_come_back():
+    async with pair() as (first, second, _):
+        address = first.address
+
+        async def die() -> None:
+            raise RuntimeError("a fault in the library")
+
+        first._life._nursery.start_soon(die)
+        await next_event(first, PeerDown)
+        await next_event(second, PeerDown)
+        await next_event(second, PeerUp)
+        await next_event(first, PeerUp)
+        assert first.address == address
+        assert first.traffic.deaths == 1
+        assert second.send(first.me, Kind.VOTE, b"again")
+        frame = await next_event(first, Frame)
+        assert frame.body == b"again"
+
+
+async def test_a_host_that_keeps_dying_stops_the_node(autojump_clock):
+    """Five deaths in ten minutes."""
+    net = make_net()
+
+    async def die() -> None:
+        raise RuntimeError("again")
+
+    async def keep_killing() -> None:
+        while True:
+            if net._life is not None:
+                net._life._nursery.start_soon(die)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_killing)
+        with pytest.raises(Fault) as failed:
+            await net.run()
+        assert failed.value.reason is NETWORK_KEEPS_FAILING
+        nursery.cancel_scope.cancel()
+
+
+async def test_callers_that_give_up_lose_no_frame_of_others():
+    """Cancel requests at every moment while votes stream by: all votes arrive, the connection lives."""
+    async with pair() as (first, second, nursery):
+
+        async def answer() -> None:
+            async for event in first.events:
+                if isinstance(event, Request):
+                    event.answer(bytes(100_000))
+                elif isinstance(event, Frame):
+                    heard.append(event.body)
+                    if len(heard) == 300:
+                        all_heard.set()
+
+        heard: list[bytes] = []
+        all_heard = trio.Event()
+        nursery.start_soon(answer)
+        for number in range(300):
+            assert second.send(first.me, Kind.VOTE, number.to_bytes(2, "big"))
+            with trio.move_on_after(0.0001 * (number % 40)):
+                await second.request(first.me, Kind.GET_BLOCKS, b"q", 10)
+        await all_heard.wait()
+        assert heard == [number.to_bytes(2, "big") for number in range(300)]
+        assert await second.request(first.me, Kind.GET_BLOCKS, b"q", 10) == bytes(100_000)
+        assert second.traffic.aborted == 0
+
+
+async def test_a_request_that_is_not_answered_in_time_ends_the_connection():
+    async with pair() as (first, second, _):
+        with pytest.raises(Fault) as failed:
+            await second.request(first.me, Kind.GET_BLOCKS, b"q", 0.5)
+        assert failed.value.reason is REQUEST_UNANSWERED
+        await next_event(second, PeerDown)
+        with pytest.raises(Fault) as gone:
+            await second.request("12D3KooWnobody", Kind.GET_BLOCKS, b"q", 0.5)
+        assert gone.value.reason is PEER_GONE
+
+
+async def test_at_most_four_requests_of_a_peer_are_in_flight():
+    async with pair() as (first, second, nursery):
+        for _ in range(10):
+            nursery.start_soon(second.request, first.me, Kind.GET_BLOCKS, b"q", 20)
+        asked = [await next_event(first, Request) for _ in range(4)]
+        with trio.move_on_after(0.5):
+            await next_event(first, Request)
+            raise AssertionError("a fifth request before one was answered")
+        asked[0].answer(b"")
+        await next_event(first, Request)
+
+
+async def test_a_peer_that_asks_for_addresses_learns_where_others_are():
+    """Three nodes in a chain of introductions: the third finds the first through the second."""
+    with trio.fail_after(2 * WAIT_S):
+        async with trio.open_nursery() as nursery:
+            first = make_net()
+            known = await nursery.start(first.run)
+            second = make_net(bootstrap=(known,))
+            middle = await nursery.start(second.run)
+            await next_event(second, PeerUp)
+            third = make_net(bootstrap=(middle,))
+            await nursery.start(third.run)
+            met = set()
+            while met != {first.me, second.me}:
+                met.add((await next_event(third, PeerUp)).peer)
+            nursery.cancel_scope.cancel()
+
+
+def test_a_port_in_use_is_refused_although_the_library_would_share_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(Fault) as refused:
+            claim_port(f"127.0.0.1:{taken.getsockname()[1]}")
+        assert refused.value.reason is ADDRESS_TAKEN
+
+
+async def test_the_events_of_a_busy_node_slow_the_sender_and_lose_nothing_of_agreement():
+    """Nobody reads the events for a while: frames wait in sockets and queues, and all come in order."""
+    async with pair() as (first, second, _):
+        total = 900
+        for number in range(total):
+            assert second.send(first.me, Kind.STATUS, number.to_bytes(4, "big"))
+        for number in range(total):
+            frame = await next_event(first, Frame)
+            assert frame.body == number.to_bytes(4, "big")
