@@ -202,8 +202,8 @@ class Agent:
         self.spark = await self.chain.spark()
         self.spendable = (await self.chain.account()).spendable
         await self.books.catch_up(self.workplace)
-        won = await self.market.follow(self.workplace)
-        await self.seats.attend(self.workplace, await self._own_tasks(won))
+        await self.market.follow(self.workplace)
+        await self.seats.attend(self.workplace, await self._own_tasks())
         is_leaving = self.folder.has_wish(RETIRE)
         if self.spark is None or not self.spark.is_active:
             return is_leaving and not self.seats.workers and not self.journal.unsettled()
@@ -215,14 +215,16 @@ class Agent:
         await self.market.look(self.workplace, policy, lent, self._situation(self.spark))
         return False
 
-    async def _own_tasks(self, won: list[bytes]) -> list[TaskView]:
+    async def _own_tasks(self) -> list[TaskView]:
         """Tasks with seats of ours: those that are known, and now and then all that the chain has."""
         if trio.current_time() >= self._search_at:
             found = list(await self.chain.own_tasks())
             self._search_at = trio.current_time() + SEARCH_S
             await self._tidy_shelf()
             return found
-        known = {note.task: None for note in self.journal.unsettled()} | dict.fromkeys(won)
+        noted = {note.task for note in self.journal.notes.values()}
+        known = {note.task: None for note in self.journal.unsettled()}
+        known |= {task: None for task in self.market.won() if task not in noted}
         views = [await self.chain.task(task) for task in known]
         return [view for view in views if view is not None]
 

@@ -91,14 +91,18 @@ class Market:
             row.result = ""
             raise
         row.deposit = bid.deposit
-        await workplace.pay("deposit", -bid.deposit, view.task)
+        await workplace.pay("deposit", -bid.deposit, view.task, once="offered")
         log.info("offered", task=view.task.hex()[:16], price=bid.price, promise=bid.promise)
         return True
 
-    async def follow(self, workplace: Workplace) -> list[bytes]:
-        """See what came of the tasks whose draw has been; returns those that were won."""
+    def won(self) -> list[bytes]:
+        """Tasks that were won, as far as they are remembered."""
+        return [row.task for row in self.notes.rows.values() if row.result == WON]
+
+    async def follow(self, workplace: Workplace) -> None:
+        """See what came of the tasks whose draw has been."""
         height = workplace.heights.height
-        found: list[Row] = []
+        found = False
         for row in self.notes.undecided():
             # An offer may be taken by hand at any time; tasks without one wait for their draw.
             if row.result != STANDS and row.offers_end >= height:
@@ -106,17 +110,16 @@ class Market:
             view = await workplace.chain.task(row.task)
             if view is not None and view.is_open:
                 continue
-            found.append(row)
+            found = True
             self._cannot.pop(row.task, None)
             stood = row.result == STANDS
             _settle(row, view, workplace.chain.address)
             if stood:
                 # Taken for returned; bookkeeping.py enters the draw's own word where it was not.
-                await workplace.pay("deposit", row.deposit, row.task)
+                await workplace.pay("deposit", row.deposit, row.task, once="returned")
                 log.info("the draw was held", task=row.task.hex()[:16], result=row.result)
         if found:
             await self._keep()
-        return [row.task for row in found if row.result == WON]
 
     async def _keep(self) -> None:
         await trio.to_thread.run_sync(self.notes.keep)

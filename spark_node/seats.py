@@ -139,8 +139,8 @@ class Seats:
             note.end = KeptEnd("forgotten", "nobody", workplace.heights.height, 0, 0, 0, 0)
         else:
             note.end = KeptEnd(*ended)
-            await workplace.pay("paid", ended.paid, note.task)
-            await workplace.pay("gas", ended.gas_returned, note.task)
+            await workplace.pay("paid", ended.paid, note.task, once=f"paid-{note.seat}")
+            await workplace.pay("gas", ended.gas_returned, note.task, once=f"unlocked-{note.seat}")
         await workplace.tell(note, f"settled: {note.end.ending}")
         workplace.folder.take_back(release_wish(*note.key))
         with trio.CancelScope(shield=True):
@@ -173,6 +173,6 @@ async def _begin(workplace: Workplace, view: TaskView, seat: SeatView) -> SeatNo
         seat.promise,
         workplace.now_ms(),
     )
-    await workplace.pay("gas", -seat.gas, view.task)
+    await workplace.pay("gas", -seat.gas, view.task, once=f"locked-{seat.number}")
     await workplace.tell(note, "won the seat")
     return note

@@ -126,10 +126,11 @@ class Workplace:
         """Make a note durable."""
         await trio.to_thread.run_sync(self.journal.keep, note)
 
-    async def pay(self, kind: str, grains: int, task: bytes, txid: bytes = b"") -> None:
-        """Enter money into the journal."""
+    async def pay(self, kind: str, grains: int, task: bytes, txid: bytes = b"", once: str = "") -> None:
+        """Enter money into the journal; what is named `once` for its task counts once, also after a crash."""
         if grains:
-            entry = Money(self.now_ms(), self.heights.height, kind, grains, task.hex(), txid.hex())
+            event = f"{once}:{task.hex()}" if once else ""
+            entry = Money(self.now_ms(), self.heights.height, kind, grains, task.hex(), txid.hex(), event)
             await trio.to_thread.run_sync(self.journal.pay, entry)
 
     async def submit(self, task: bytes, payload: Any) -> Receipt:
