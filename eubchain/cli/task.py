@@ -262,6 +262,7 @@ async def journal_requester(task: str) -> AsyncIterator[tuple[Requester, Journal
 
     journal = Journals(SESSION.home).find(task)
     async with opened_requester(journal.state.account or None) as requester:
+        journal.check_network(requester.network.rules.genesis)
         yield requester, journal
 
 

@@ -4,7 +4,7 @@ Here: the steps that sign (match, grant, accept, reject, cancel, dispute, appeal
 Not here: run, post, attach (task.py), looking only (task_looks.py), the steps themselves
 (eubchain/client/task_run).
 Keeps: what a step burns or pays is said before it is signed, by the code that settles it.
-Errors: 3181 nothing_delivered, 3182 no_price_now.
+Errors: 3181 nothing_delivered, 3182 task_not_matched.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOTHING_DELIVERED = Reason(
     "Task {task} has delivered nothing.",
     "See where it stands with `eubchain task status {task}`.",
 )
-NO_SEAT = Reason(
+TASK_NOT_MATCHED = Reason(
     3182,
     "task_not_matched",
     "task:text",
@@ -103,7 +103,7 @@ def grant(task: Task) -> None:
 
         seat = (await sight_of(requester, journal.task)).seat
         if seat is None:
-            raise Fault(NO_SEAT, task=journal.state.task[:12])
+            raise Fault(TASK_NOT_MATCHED, task=journal.state.task[:12])
         await upload_input(requester, journal, lambda done, total: None)
         final = await granting.grant(requester, journal, seat.spark)
         tell_step("granted", journal.state.task, final, f"eubchain task logs {task} --follow")
@@ -179,7 +179,7 @@ def reject(task: Task) -> None:
 
         sight = await sight_of(requester, journal.task)
         if sight.seat is None:
-            raise Fault(NO_SEAT, task=journal.state.task[:12])
+            raise Fault(TASK_NOT_MATCHED, task=journal.state.task[:12])
         confirm_words(f"Reject: {reject_words(sight)}. Sign?")
         final = await answering.reject(requester, journal)
         journal.note(is_told=True)

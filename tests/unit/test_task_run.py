@@ -461,3 +461,13 @@ def test_a_secret_in_the_environment_shows_in_no_repr_and_still_tells_wishes_apa
     second = Order(maximum=1, time_s=1, environment=(("TOKEN", "hunter3"),))
     assert "hunter2" not in repr(first)
     assert wish_of(b"", b"", first, b"") != wish_of(b"", b"", second, b"")
+
+
+async def test_a_task_of_another_network_is_not_taken_for_a_forgotten_one(scene: Scene) -> None:
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            journal = await sign_post(requester, await preview_order(requester, scene.order))
+            journal.note(genesis="00" * 32)
+            with pytest.raises(Fault, match="3165"):
+                await follow(requester, journal, Quiet())
+            assert not journal.state.is_told

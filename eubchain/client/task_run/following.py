@@ -67,8 +67,10 @@ class Followed(NamedTuple):
 async def follow(requester: Requester, journal: Journal, listener: Listener) -> Followed:
     """Do and tell everything until the task is final or its result is left in review.
 
-    Raise `Fault` 3155 when another command does so already, and those of the steps; cancelling is safe.
+    Raise `Fault` 3155 when another command does so already, 3165 for another network, and those of the
+    steps; cancelling is safe.
     """
+    journal.check_network(requester.network.rules.genesis)
     with journal.held():
         if not await finish_post(requester, journal):
             text = "not included, nothing was spent, safe to send again"

@@ -4,7 +4,8 @@ Here: the folder `<home>/tasks/<task>`, its state, its keys, the search for an u
 Not here: what is done with them (following.py), the wallet's outbox (eubchain/wallet).
 Keeps: a task's keys and its signed post are durable before the post is sent; every file is its owner's
 alone; one command at a time drives a task; no secret shows in a repr.
-Errors: 3154 task_unknown_here, 3155 task_followed_elsewhere, 3156 journal_damaged, 3164 posting_elsewhere.
+Errors: 3154 task_unknown_here, 3155 task_followed_elsewhere, 3156 journal_damaged, 3164 posting_elsewhere,
+3165 task_of_another_network.
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ TASK_FOLLOWED_ELSEWHERE = Reason(
     "Another command follows the task {task} right now.",
     "Watch it with `eubchain task watch {task}`, or end the other command with Ctrl-C and attach again.",
 )
+TASK_OF_ANOTHER_NETWORK = Reason(
+    3165,
+    "task_of_another_network",
+    "task:text theirs:hash",
+    "Task {task} was posted on another network than the node's ({theirs}).",
+    "Name a node of its network with --node URL.",
+)
 POSTING_ELSEWHERE = Reason(
     3164,
     "posting_elsewhere",
@@ -70,7 +78,7 @@ JOURNAL_DAMAGED = Reason(
     "journal_damaged",
     "file:text",
     "{file} cannot be read as a task's journal.",
-    "Without it the result cannot be opened; `eubchain task cancel` still works with the task's id.",
+    "Move its folder away to go on. Without it the result cannot be opened; cancelling still works by id.",
 )
 
 T = TypeVar("T")
@@ -136,6 +144,11 @@ class Journal:
     def task(self) -> bytes:
         """The task's id."""
         return bytes.fromhex(self.state.task)
+
+    def check_network(self, genesis: bytes) -> None:
+        """Refuse to look for the task on another network: it would seem forgotten. Raise `Fault` 3165."""
+        if self.state.genesis != genesis.hex():
+            raise Fault(TASK_OF_ANOTHER_NETWORK, task=self.state.task[:12], theirs=genesis)
 
     def note(self, **changes: object) -> None:
         """Change the state, durably."""
