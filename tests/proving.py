@@ -16,6 +16,7 @@ from consensus.resource.windows import closes_at, last_proof_at, opens_at
 from consensus.types.amounts import eubc
 from consensus.types.codec import encode
 from consensus.types.params import DEV, Params
+from consensus.types.receipt import Receipt
 from tests.world import World
 from vm.claims import judge_here
 from vm.head import epoch_of
@@ -123,6 +124,10 @@ class Provers(World):
             return lie
         # At a difficulty of one every tile is a share: nothing to recompute.
         return len(shares) if claim.difficulty == 1 else judge_here(claim)
+
+    def receipts_of_next(self) -> list[Receipt]:
+        """Produce a block of what is pending; the receipts of its transactions."""
+        return list(self.block().receipts[:-1])
 
     def prove(self, name: str, shares: Sequence[Share] = TILES) -> bytes:
         """Send a proof of these tiles in the open window; returns the txid."""
