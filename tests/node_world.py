@@ -49,6 +49,7 @@ class NodeProcess:
         self.log = home / "node.log"
         address = home / "data" / "rpc_address"
         address.unlink(missing_ok=True)
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as sink:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "eubchain", "start", "--home", str(home)],
@@ -56,6 +57,15 @@ class NodeProcess:
             )  # fmt: skip
         self.until(lambda: address.exists() and bool(address.read_text()))
         self.url = address.read_text()
+        self.urls: dict[str, str] = {}
+        """Everything the node serves, as it printed it."""
+        self.until(self._is_announced)
+
+    def _is_announced(self) -> bool:
+        for line in self.log.read_bytes()[self._log_start :].splitlines(keepends=True):
+            if line.startswith(b'{"started"') and line.endswith(b"\n"):
+                self.urls = json.loads(line)
+        return bool(self.urls)
 
     def call(self, method: str, **params: Any) -> Any:
         """One RPC call; raises with the node's error."""

@@ -3,11 +3,12 @@
 Here: `Rules` and how they come from a genesis record. Not here: the genesis state (vm/genesis.py).
 Keeps: rules change only with a version of the schedule, and the schedule is known in advance; no block is
 built or executed under a version that this release lacks.
-Errors: 1915 version_unsupported.
+Errors: 1915 version_unsupported, 1916 upgrades_refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from consensus.types.errors import Fault, Reason
@@ -24,6 +25,15 @@ VERSION_UNSUPPORTED = Reason(
     "height:height version:count",
     "From height {height} on the network runs protocol version {version}, which this release lacks.",
     "Install the release that speaks version {version}; the node goes on from where it stands.",
+)
+
+
+UPGRADES_REFUSED = Reason(
+    1916,
+    "upgrades_refused",
+    "given:text why:text",
+    "The version step '{given}' cannot stand: {why}.",
+    "Write chain.upgrades as all operators of the network agreed, as in [\"120000:2\"].",
 )
 
 
@@ -59,6 +69,25 @@ class Rules(NamedTuple):
             if upgrade.height <= height:
                 current = upgrade.version
         return current
+
+
+def upgrades_of(texts: Sequence[str], genesis: Genesis) -> tuple[Upgrade, ...]:
+    """Read HEIGHT:VERSION steps that come after the genesis record's; raises `Fault` 1916.
+
+    Every node of the network must have the same ones before the first of their heights.
+    """
+    found: list[Upgrade] = []
+    last = genesis.versions[-1] if genesis.versions else Upgrade(0, VERSION_FIRST)
+    for text in texts:
+        height, _, version = text.partition(":")
+        if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (height, version)):
+            raise Fault(UPGRADES_REFUSED, given=text[:60], why="it is not HEIGHT:VERSION")
+        step = Upgrade(int(height), int(version))
+        if step.height <= last.height or step.version <= last.version:
+            raise Fault(UPGRADES_REFUSED, given=text[:60], why="heights and versions only rise")
+        found.append(step)
+        last = step
+    return tuple(found)
 
 
 def rules_of(genesis: Genesis, later: tuple[Upgrade, ...] = ()) -> Rules:

@@ -9,9 +9,11 @@ import json
 import resource
 import signal
 import sys
+from typing import Annotated
 
 import structlog
 import trio
+import typer
 
 from consensus.types.errors import Fault
 from eubchain.cli.session import SESSION, report
@@ -22,7 +24,11 @@ from eubchain.node.logs import set_up_logs
 OPEN_FILES = 16_384
 
 
-def start() -> None:
+def start(
+    halt_height: Annotated[
+        int, typer.Option("--halt-height", min=0, help="Stop by itself after this height's block.")
+    ] = 0,
+) -> None:
     """Run the node of this home until Ctrl-C or SIGTERM.
 
     Example: eubchain start --home ./node0
@@ -44,6 +50,7 @@ def start() -> None:
 
     async def run() -> None:
         async with opened_node(SESSION.home) as node, trio.open_nursery() as nursery:
+            node.engine.halt_at = halt_height
             nursery.start_soon(watch_signals, node)
             urls = await nursery.start(run_node, node)
             print(json.dumps({"started": True, **urls}), flush=True)

@@ -42,4 +42,10 @@ class WatchOver(NamedTuple):
     height: int
 
 
-Item = Arrival | ProposalDue | Overtaken | WatchOver
+class RoomAgain(NamedTuple):
+    """The disk takes writes again: enter this height anew, from what reached the disk."""
+
+    height: int
+
+
+Item = Arrival | ProposalDue | Overtaken | WatchOver | RoomAgain

@@ -69,6 +69,11 @@ OPTIONS = (
     Option("ledger", "undo_blocks", 128, "How far `rollback` and recent proofs reach."),
     Option("ledger", "retain_blocks", 0, "Blocks kept; 0 keeps all."),
     Option("ledger", "cache_bytes", 64 * 2**20, "LevelDB's block cache."),
+    Option("snapshots", "every_epochs", 0, "Cut a snapshot of the state every so many epochs; 0 cuts none."),
+    Option("snapshots", "keep", 2, "Snapshots kept; older ones are deleted."),
+    Option(
+        "chain", "upgrades", (), "HEIGHT:VERSION steps agreed on after the genesis; only of private networks."
+    ),
     Option("blobs", "serve", False, "Serve sealed task inputs and results; leave off on a validator."),
     Option("blobs", "listen", "127.0.0.1:26655", "Where the blob store answers."),
     Option("blobs", "public_url", "", "How clients reach it when that is not where it listens."),

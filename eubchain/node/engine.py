@@ -38,29 +38,28 @@ from consensus.agreement.inputs import (
     BlockBuilt,
     BlockChecked,
     BlockReceived,
-    ProposalReceived,
     RecordedInput,
     StartHeight,
-    TimeoutFired,
     Timeouts,
-    VoteReceived,
 )
 from consensus.agreement.machine import step
-from consensus.agreement.messages import Proposal, Vote
 from consensus.agreement.replay import Replayed, replay
 from consensus.agreement.state import State
 from consensus.types.block import BLOCK, Block, Commit
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
-from eubchain.node.arrivals import Arrival, Item, Overtaken, ProposalDue, WatchOver
+from eubchain.node.arrivals import Arrival, Item, Overtaken, ProposalDue, RoomAgain, WatchOver
+from eubchain.node.clocks import Clocks
 from eubchain.node.durable_files import DurableFiles
 from eubchain.node.execution import Executed
-from eubchain.node.guard import Refusal, Signer, SignerGuard
+from eubchain.node.guard import SignerGuard
+from eubchain.node.height_log import DiskAlarm, HeightLog
 from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
-from eubchain.node.recovery import WATCH_SECONDS, Plan, Signing, WalAction
+from eubchain.node.recovery import Plan, Signing, WalAction
 from eubchain.node.twin_watch import TwinWatch, look_for_twin
-from eubchain.node.wal import Wal, WalContents, read_wal
+from eubchain.node.voice import Voice
+from eubchain.node.wal import WalContents, read_wal
 from vm import head as heads
 
 log = structlog.get_logger("engine")
@@ -104,12 +103,17 @@ class Engine:
         self._network = network
         self._finished = finished
         self._evidence = evidence
-        self._clock_ms = clock_ms
         self._timeouts = timeouts
         self._guard = signer
-        self._signer: Signer | None = signer
+        self._signer: SignerGuard | None = signer
+        self._voice = None if signer is None else Voice(signer, network)
+        self.disk = DiskAlarm(files)
+        self.halt_at = 0
+        """Stop after the block of this height; 0 never does."""
+        self.halted: Callable[[], None] = lambda: None
         self._watch: TwinWatch | None = None
         self._send, self._inbox = trio.open_memory_channel[Item](INBOX_MAX)
+        self._clocks = Clocks(self._send, clock_ms)
         self._blocks: dict[bytes, Block] = {}
         self._executed: dict[bytes, Executed] = {}
         self._silent_up_to = 0
@@ -161,10 +165,16 @@ class Engine:
         resumes = plan.wal in (WalAction.REPLAY, WalAction.REPLAY_AND_DECIDE)
         contents = found if resumes else None
         task_status.started()
-        while True:
+        while not self._is_halted():
             contents = await self._one_height(contents)
-            while contents is None and self._network.is_behind():
+            while contents is None and self._network.is_behind() and not self._is_halted():
                 await self._wait_for_blocks()
+        log.info("halted where it was told to", height=self.height - 1)
+        self.halted()
+        await trio.sleep_forever()
+
+    def _is_halted(self) -> bool:
+        return 0 < self.halt_at < self.height
 
     async def _wait_for_blocks(self) -> None:
         """Take final blocks instead of beginning a height that is decided long ago."""
@@ -182,17 +192,19 @@ class Engine:
             self._tasks = tasks
             self._network.at_height(start)
             if self._watch is not None:
-                tasks.start_soon(self._end_watch, start.height)
+                tasks.start_soon(self._clocks.watch, start.height)
             if contents is None:
-                self._wal = await trio.to_thread.run_sync(
-                    Wal.create, self._files, self._rules.genesis, start.height
+                self._wal = await HeightLog.begin(
+                    self._files, self._rules.genesis, start.height, self._disk_refused
                 )
+                if not self._wal.is_silent:
+                    self.disk.end()
                 self.state, effects = step(None, start)
             else:
                 effects = await self._resume(start, contents)
             await self._perform_all(effects)
             await self._apply_own()
-            left: Overtaken | WatchOver | None = None
+            left: Overtaken | WatchOver | RoomAgain | None = None
             while self._decision is None and left is None:
                 left = await self._next(start)
             tasks.cancel_scope.cancel()
@@ -210,7 +222,12 @@ class Engine:
             await self._finished(executed, decided.commit)
         return None
 
-    async def _next(self, start: StartHeight) -> Overtaken | WatchOver | None:
+    def _disk_refused(self, fault: Fault) -> None:
+        """Nothing more is signed at this height, until it is entered anew; the chain is followed."""
+        self.disk.begin(fault)
+        self._tasks.start_soon(self._clocks.room, self.height, self.disk)
+
+    async def _next(self, start: StartHeight) -> Overtaken | WatchOver | RoomAgain | None:
         """Take one item; return it if it ends this height without a decision of this node's own."""
         item = await self._inbox.receive()
         match item:
@@ -220,23 +237,27 @@ class Engine:
                 item.done.set()
             case WatchOver(height=height):
                 return item if height == start.height and self._watch is not None else None
+            case RoomAgain(height=height):
+                return item if height == start.height else None
             case Arrival() | ProposalDue() if item.height == start.height:
                 await self._take(item)
         return None
 
-    async def _leave(self, why: Overtaken | WatchOver | None) -> WalContents | None:
+    async def _leave(self, why: Overtaken | WatchOver | RoomAgain | None) -> WalContents | None:
         """End a height undecided. Whatever was signed in it stays in its log until its block is final."""
         self._wal.close()
         if isinstance(why, Overtaken):
             await self._follow(why)
             return None
-        return await trio.to_thread.run_sync(read_wal, self._files, self._rules.genesis)
+        contents = await trio.to_thread.run_sync(read_wal, self._files, self._rules.genesis)
+        # When the disk refused the log of this height, the one before it is still there.
+        return contents if contents is not None and contents.height == self.height else None
 
     async def _follow(self, item: Overtaken) -> None:
         """Apply final blocks; one that this node finds invalid means that this node is wrong."""
         for final in item.blocks:
             height, block = final.block.header.height, final.block
-            if height != self.height:
+            if height != self.height or self._is_halted():
                 continue
             with trio.CancelScope(shield=True):
                 try:
@@ -248,10 +269,6 @@ class Engine:
                 await self._finished(executed, final.commit)
             await trio.lowlevel.checkpoint()
         item.done.set()
-
-    async def _end_watch(self, height: int) -> None:
-        await trio.sleep(WATCH_SECONDS)
-        await self._send.send(WatchOver(height))
 
     def _is_watching(self, height: int) -> bool:
         """Whether nothing may be signed yet; adopts the new place when the watch is over."""
@@ -266,6 +283,7 @@ class Engine:
         return False
 
     def _start(self) -> StartHeight:
+        self._rules.require_version(self.height)
         view = heads.view(self._execution.ledger, self._rules)
         head = heads.head(view)
         validators = heads.validators_at(view, head.height + 1)
@@ -280,7 +298,7 @@ class Engine:
         return StartHeight(head.height + 1, validators, me, head.beacon, earliest, self._timeouts)
 
     async def _resume(self, start: StartHeight, contents: WalContents) -> Effects:
-        self._wal = await trio.to_thread.run_sync(Wal.resume, self._files, contents)
+        self._wal = await HeightLog.resume(self._files, contents, self._disk_refused)
         self._blocks = {i: BLOCK.decode(data) for i, data in contents.blocks().items()}
         replayed: Replayed = replay(start, contents.inputs())
         self.state = replayed.state
@@ -324,11 +342,12 @@ class Engine:
             case BuildBlock(round=round_):
                 self._tasks.start_soon(self._build, self.height, round_)
             case SignAndSendProposal():
-                self._tasks.start_soon(self._when_due, self.height, effect)
+                time_ms = self._blocks[effect.block_id].header.time_ms
+                self._tasks.start_soon(self._clocks.proposal, self.height, effect, time_ms)
             case SignVote():
                 await self._sign_vote(effect)
             case ScheduleTimeout():
-                self._tasks.start_soon(self._wait, self.height, effect)
+                self._tasks.start_soon(self._clocks.timeout, self.height, effect)
             case RequestBlock(block_id=block_id):
                 await self._get_block(block_id)
             case RequestValidity(block_id=block_id):
@@ -375,65 +394,23 @@ class Engine:
         self._executed[block_id] = executed
         await self._send.send(Arrival(height, BlockChecked(block_id, True)))
 
-    # ------------------------------------------------------------ clocks
-
-    async def _wait(self, height: int, effect: ScheduleTimeout) -> None:
-        until_start = max(0, effect.not_before_ms - self._clock_ms()) if effect.not_before_ms else 0
-        await trio.sleep((until_start + effect.after_ms) / 1000)
-        await self._send.send(Arrival(height, TimeoutFired(effect.kind, effect.round)))
-
-    async def _when_due(self, height: int, effect: SignAndSendProposal) -> None:
-        """A new block's proposal leaves when this node's clock has reached the block's time."""
-        if effect.valid_round is None:
-            ahead = self._blocks[effect.block_id].header.time_ms - self._clock_ms()
-            if ahead > 0:
-                await trio.sleep(ahead / 1000)
-        await self._send.send(ProposalDue(height, effect))
-
     # ------------------------------------------------------------ signing
 
     async def _sign_proposal(self, effect: SignAndSendProposal) -> None:
-        assert self._signer is not None, "the machine asks only a validator to sign"
-        signer = self._signer
-        self._wal.append_block(effect.block_id, encode(self._blocks[effect.block_id]))
-
-        def sign() -> bytes | Refusal:
-            self._wal.sync()  # F1
-            return signer.sign_proposal(
-                effect.height, effect.round, effect.block_id, effect.valid_round
-            )  # F2
-
-        signature = await trio.to_thread.run_sync(sign)
-        if isinstance(signature, Refusal):
-            log.warning("no proposal is signed", why=signature.why, height=effect.height, round=effect.round)
-            return
-        proposal = Proposal(effect.height, effect.round, effect.block_id, effect.valid_round, signature)
-        if effect.polka is not None:
-            self._network.send(effect.polka)
-        self._network.send(proposal)
-        header_round = self._blocks[effect.block_id].header.round
-        event = ProposalReceived(proposal, header_round, is_timely=True)
-        self._own.append(Arrival(effect.height, event, is_own=True))
+        assert self._voice is not None, "the machine asks only a validator to sign"
+        said = await self._voice.propose(self._wal, effect, self._blocks[effect.block_id])
+        if said is not None:
+            self._own.append(said)
 
     async def _sign_vote(self, effect: SignVote) -> None:
-        assert self._signer is not None, "the machine asks only a validator to sign"
+        assert self._voice is not None, "the machine asks only a validator to sign"
         assert self.state is not None, "votes belong to a height"
-        signer, me = self._signer, self.state.start.me
+        me = self.state.start.me
         assert me is not None, "only a member of the set votes"
-        if effect.block_id is not None:
-            self._wal.append_block(effect.block_id, encode(self._blocks[effect.block_id]))
-
-        def sign() -> bytes | Refusal:
-            self._wal.sync()  # F3
-            return signer.sign_vote(effect.kind, effect.height, effect.round, effect.block_id)  # F4
-
-        signature = await trio.to_thread.run_sync(sign)
-        if isinstance(signature, Refusal):
-            log.warning("no vote is signed", why=signature.why, height=effect.height, round=effect.round)
-            return
-        vote = Vote(effect.kind, effect.height, effect.round, effect.block_id, me, signature)
-        self._network.send(vote)
-        self._own.append(Arrival(effect.height, VoteReceived(vote), is_own=True))
+        block = None if effect.block_id is None else self._blocks[effect.block_id]
+        said = await self._voice.vote(self._wal, effect, me, block)
+        if said is not None:
+            self._own.append(said)
 
 
 def _now_s() -> int:

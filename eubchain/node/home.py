@@ -60,6 +60,7 @@ class Home:
         self.wal = root / "data" / "wal"
         self.guard = root / "data" / "signer_guard"
         self.blobs = root / "data" / "blobs"
+        self.snapshots = root / "data" / "snapshots"
         self.lock = root / "data" / "lock"
         self.wallet = root / "wallet"
         self.admin_token = root / "data" / "admin_token"

@@ -41,6 +41,9 @@ class Metrics:
         self.validators = Gauge("eub_validators", "Validators in the set", registry=made)
         self.is_validator = Gauge("eub_is_validator", "1 while this node's key is in the set", registry=made)
         self.reveals_left = Gauge("eub_reveals_left", "Proposals left in the reveal chain", registry=made)
+        self.disk_refuses = Gauge(
+            "eub_disk_refuses", "1 while the disk takes no writes and nothing is signed", registry=made
+        )
         self.peers = Gauge("eub_peers", "Connected peers", registry=made)
         self.validator_peers = Gauge("eub_validator_peers", "Connected validators", registry=made)
         self.p2p_bytes_in = Gauge("eub_p2p_received_bytes", "Bytes received from peers", registry=made)

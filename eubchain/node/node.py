@@ -25,16 +25,18 @@ import eubchain.rpc.methods  # noqa: F401  # declares every method
 from consensus.agreement.inputs import StartHeight, Timeouts
 from consensus.agreement.replay import replay
 from consensus.agreement.state import Stage
+from consensus.types.block import Commit
 from consensus.types.errors import Fault
 from consensus.types.genesis import Genesis, genesis_hash
 from eubchain.ledger.ledger import Ledger
+from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.ledger.store import LEDGER_MISSING
 from eubchain.mempool import Limits, Mempool
 from eubchain.node.blobs import gate
 from eubchain.node.config import Config, load_config
 from eubchain.node.durable_files import FolderFiles
 from eubchain.node.engine import Engine
-from eubchain.node.execution import Execution
+from eubchain.node.execution import Executed, Execution
 from eubchain.node.guard import SignerGuard, place_of
 from eubchain.node.home import Home
 from eubchain.node.metrics import Metrics, metrics_application
@@ -45,6 +47,7 @@ from eubchain.node.recovery import Found, Plan, Signing, WalFound, plan_recovery
 from eubchain.node.reveal_file import load_reveal_chain
 from eubchain.node.service import Service
 from eubchain.node.together import join
+from eubchain.node.upkeep import Upkeep
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
 from eubchain.node.wal import WalContents, read_wal
 from eubchain.node.workers import VerifyPool
@@ -54,7 +57,7 @@ from spark_node.storage.blob_server import blob_application
 from spark_node.storage.shelf import Shelf, ShelfLimits
 from vm import head as heads
 from vm.genesis import genesis_writes
-from vm.rules import Rules, rules_of
+from vm.rules import Rules, rules_of, upgrades_of
 from vm.validator import VALIDATORS
 
 log = structlog.get_logger("node")
@@ -97,7 +100,7 @@ def open_ledger(home: Home, genesis: Genesis, config: Config) -> Ledger:
 def open_home(home: Home, config: Config, network: Network) -> Opened:
     """Open everything that a node stands on and decide how it recovers; raises `Fault`."""
     genesis = read_genesis(home.genesis)
-    rules = rules_of(genesis)
+    rules = rules_of(genesis, upgrades_of(config.texts("chain", "upgrades"), genesis))
     ledger = open_ledger(home, genesis, config)
     try:
         files = FolderFiles(home.data)
@@ -165,8 +168,15 @@ class Node:
             mempool_pricing(rules), rules.params.fees.min_price, chain.max_ttl_blocks, limits
         )
         self.service = Service(
-            ledger, opened.genesis, rules, self.mempool, self.pool, self.metrics, wall_clock_ms
-        )
+            ledger, opened.genesis, rules, self.mempool, self.pool, self.metrics, wall_clock_ms,
+            SnapshotFolder(home.snapshots),
+        )  # fmt: skip
+        self.upkeep = Upkeep(
+            ledger, rules, self.service.snapshots(),
+            retain_blocks=config.number("ledger", "retain_blocks"),
+            every_epochs=config.number("snapshots", "every_epochs"),
+            keep=config.number("snapshots", "keep"),
+        )  # fmt: skip
         execution = Execution(ledger, rules, with_index=config.flag("ledger", "index"))
         self.verdicts = execution.verdicts
         identity = None
@@ -188,12 +198,14 @@ class Node:
             production,
             FolderFiles(home.data),
             network or NoPeers(),
-            self.service.finished,
+            self._finished,
             self.service.report,
             wall_clock_ms,
             timeouts,
             opened.guard,
         )
+        self.engine.halted = self.service.stop
+        self.engine.disk.changed = self.metrics.disk_refuses.set
         if self.joined is not None:
             self.joined.bind(self.engine, self.service, self.metrics)
         self._identity = identity
@@ -202,6 +214,10 @@ class Node:
         self.blobs_place = ""
         """Where clients of this node may leave sealed objects; empty when it serves none."""
         self.service.describe = self.describe
+
+    async def _finished(self, executed: Executed, commit: Commit) -> None:
+        await self.service.finished(executed, commit)
+        await self.upkeep.after_block(executed.block.header.height)
 
     def describe(self) -> dict[str, Any]:
         """The node's own part of `chain_status`."""
@@ -221,6 +237,8 @@ class Node:
             told["validator"] = self.opened.validator.address if self.opened.validator else None
             if not validating and self.engine.why_silent:
                 told["why_not_validating"] = self.engine.why_silent
+            if self.engine.disk.why:
+                told["why_not_validating"] = self.engine.disk.why
             if registered is not None:
                 left = self._identity.reveals.position(registered.reveal)
                 told["proposals_left"] = left
@@ -259,6 +277,7 @@ async def run_node(
     async with trio.open_nursery() as core:
         await core.start(node.pool.run)
         core.start_soon(node.verdicts.run)
+        core.start_soon(node.upkeep.run)
         await core.start(node.engine.run, opened.plan, opened.wal)
         if node.joined is not None:
             await core.start(node.joined.run)

@@ -17,7 +17,7 @@ from consensus.agreement.evidence import DoubleSign
 from consensus.types.address import NO_ADDRESS
 from consensus.types.block import Commit
 from consensus.types.codec import MALFORMED, OVERSIZED, encode
-from consensus.types.errors import Rejected
+from consensus.types.errors import Fault, Rejected
 from consensus.types.genesis import Genesis
 from consensus.types.receipt import OK, Receipt
 from consensus.types.transaction import (
@@ -32,6 +32,7 @@ from consensus.types.transaction import (
 )
 from eubchain.ledger.ledger import Ledger, Proved
 from eubchain.ledger.reading import LedgerReader
+from eubchain.ledger.snapshot_folder import SNAPSHOT_UNKNOWN, SnapshotFolder
 from eubchain.mempool import NONCE_USED, Mempool, Sender
 from eubchain.node.blobs import forgotten_tasks
 from eubchain.node.execution import Executed, tasks_of
@@ -71,8 +72,10 @@ class Service:
         pool: VerifyPool,
         metrics: Metrics,
         clock_ms: Callable[[], int],
+        snapshots: SnapshotFolder | None = None,
     ) -> None:
         self._ledger = ledger
+        self._snapshots = snapshots
         self._genesis = genesis
         self._rules = rules
         self._mempool = mempool
@@ -151,6 +154,12 @@ class Service:
     def proof(self, key: bytes, height: int | None) -> Proved | None:
         """A state entry with its proof; of an earlier height only while little has changed since."""
         return self._ledger.proof(key, height, PROOF_WRITES_MAX)
+
+    def snapshots(self) -> SnapshotFolder:
+        """The snapshots that this node keeps."""
+        if self._snapshots is None:
+            raise Fault(SNAPSHOT_UNKNOWN, what="any height")
+        return self._snapshots
 
     def stop(self) -> None:
         """Begin a graceful stop."""

@@ -11,6 +11,7 @@ from consensus.types.errors import Fault
 from consensus.types.genesis import Genesis
 from eubchain.ledger.ledger import Proved
 from eubchain.ledger.reading import LedgerReader
+from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.mempool import Mempool
 from eubchain.rpc.subscriptions import Hub
 from vm.rules import Rules
@@ -109,6 +110,10 @@ class Backend(Protocol):
 
     def proof(self, key: bytes, height: int | None) -> Proved | None:
         """A state entry with its proof, at the head or shortly before; None when out of reach."""
+        ...
+
+    def snapshots(self) -> SnapshotFolder:
+        """The snapshots that this node keeps."""
         ...
 
     def stop(self) -> None:

@@ -2,4 +2,16 @@
 
 from eubchain.rpc.methods import account, chain, claims, light, net, por, snapshot, spark, task, tx, validator
 
-__all__ = ["account", "chain", "claims", "light", "net", "por", "snapshot", "spark", "task", "tx", "validator"]
+__all__ = [
+    "account",
+    "chain",
+    "claims",
+    "light",
+    "net",
+    "por",
+    "snapshot",
+    "spark",
+    "task",
+    "tx",
+    "validator",
+]

@@ -1,0 +1,48 @@
+"""What the engine waits for beside its inbox: timeouts, a block's time, the end of a watch, room on the disk.
+
+Here: a task for each, which ends by sending one item to the inbox.
+Not here: what follows from it (engine.py). Keeps: a task belongs to one height and ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from consensus.agreement.effects import ScheduleTimeout, SignAndSendProposal
+from consensus.agreement.inputs import TimeoutFired
+from eubchain.node.arrivals import Arrival, Item, ProposalDue, RoomAgain, WatchOver
+from eubchain.node.height_log import DiskAlarm
+from eubchain.node.recovery import WATCH_SECONDS
+
+
+class Clocks:
+    """Waits on one machine's clock and tells one inbox."""
+
+    def __init__(self, inbox: trio.MemorySendChannel[Item], clock_ms: Callable[[], int]) -> None:
+        self._inbox, self._clock_ms = inbox, clock_ms
+
+    async def timeout(self, height: int, effect: ScheduleTimeout) -> None:
+        """A timeout of agreement; round 0's runs from the earliest time that a block may have."""
+        until_start = max(0, effect.not_before_ms - self._clock_ms()) if effect.not_before_ms else 0
+        await trio.sleep((until_start + effect.after_ms) / 1000)
+        await self._inbox.send(Arrival(height, TimeoutFired(effect.kind, effect.round)))
+
+    async def proposal(self, height: int, effect: SignAndSendProposal, time_ms: int) -> None:
+        """A new block's proposal leaves when this node's clock has reached the block's time."""
+        if effect.valid_round is None:
+            ahead = time_ms - self._clock_ms()
+            if ahead > 0:
+                await trio.sleep(ahead / 1000)
+        await self._inbox.send(ProposalDue(height, effect))
+
+    async def watch(self, height: int) -> None:
+        """A moved home has watched long enough for its twin."""
+        await trio.sleep(WATCH_SECONDS)
+        await self._inbox.send(WatchOver(height))
+
+    async def room(self, height: int, disk: DiskAlarm) -> None:
+        """The disk takes writes again."""
+        await disk.wait_for_room()
+        await self._inbox.send(RoomAgain(height))
