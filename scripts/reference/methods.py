@@ -94,8 +94,10 @@ def _short(name: str) -> str:
     return name.removeprefix("eubchain.rpc.methods.").removeprefix("eubchain.rpc.")
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: dict[str, Any] | bool) -> str:
     """A schema in a few words."""
+    if isinstance(schema, bool):
+        return "anything"
     if "$ref" in schema:
         name = _short(schema["$ref"].rsplit("/", 1)[1])
         return f"[{name}](#{name.lower().replace('.', '')})"
@@ -104,6 +106,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if "description" in schema:
         return escaped(schema["description"])
     kind = schema.get("type")
+    if kind == "array" and "prefixItems" in schema:
+        return f"[{', '.join(_kind(item) for item in schema['prefixItems'])}]"
     if kind == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     if kind == "object":

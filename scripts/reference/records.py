@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from msgspec import Meta
 
+from consensus import light
 from consensus.agreement import inputs, messages
 from consensus.resource.proof import Proof
 from consensus.types import block, genesis, params, receipt, transaction, tree_proof
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
         wire.Hello, wire.Status, wire.ProposalMessage, wire.BlockPart, wire.ProposedBlock, wire.Transactions,
         wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed, wire.GetTransactions, wire.GetPeers,
         wire.AddressRecords, wire.GetSnapshot, wire.GetChunk)),
+    ("Light clients", (light.LightBlock,)),
     ("Proofs of state", (tree_proof.StateProof, tree_proof.StateRange)),
     ("Proof of Resource", (Proof,)),
     ("Spec and job of a task", (job.Spec, job.Job)),
