@@ -24,6 +24,8 @@ KINDS = (
     ("Reference", "reference", "What there is, exactly. Most of these pages are written from the code."),
     ("Explanation", "explanation", "Why it is so, and what it does not do."),
 )
+DULL = ("Code:", "Accepted,")
+"""How paragraphs begin that say where or when, not what."""
 
 
 def page() -> str:
@@ -56,6 +58,12 @@ def _first_sentence(body: str) -> str:
     """What a page says of itself, when it opens with plain words."""
     paragraph = " ".join(body.strip().split("\n\n")[0].split())
     sentence = re.split(r"(?<=[.:])\s", paragraph, maxsplit=1)[0]
-    if not sentence or sentence[0] in "#|`-*>[" or len(sentence) > 160 or "](" in sentence:
+    if (
+        not sentence
+        or sentence.startswith(DULL)
+        or sentence[0] in "#|`-*>["
+        or len(sentence) > 160
+        or "](" in sentence
+    ):
         return ""
     return f" — {sentence.rstrip(':')}"

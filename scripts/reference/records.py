@@ -20,6 +20,7 @@ from consensus.resource.proof import Proof
 from consensus.types import block, genesis, params, receipt, transaction, tree_proof
 from consensus.types.codec import INTEGER_MAX, Record
 from consensus.validators import Validator
+from eubchain.ledger import snapshot
 from p2p import messages as wire
 from p2p.frames import BODY_BYTES_MAX, Kind, channel_of
 from scripts.reference.sources import WRITTEN, escaped, field_notes, import_everything, summary, table
@@ -46,7 +47,7 @@ SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
         wire.Hello, wire.Status, wire.ProposalMessage, wire.BlockPart, wire.ProposedBlock, wire.Transactions,
         wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed, wire.GetTransactions, wire.GetPeers,
         wire.AddressRecords, wire.GetSnapshot, wire.GetChunk)),
-    ("Light clients", (light.LightBlock,)),
+    ("Light clients and snapshots", (light.LightBlock, snapshot.Manifest, snapshot.EpochEnd)),
     ("Proofs of state", (tree_proof.StateProof, tree_proof.StateRange)),
     ("Proof of Resource", (Proof,)),
     ("Spec and job of a task", (job.Spec, job.Job)),
