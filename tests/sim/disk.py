@@ -8,6 +8,7 @@ the last of them perhaps in part.
 
 from __future__ import annotations
 
+import errno
 from random import Random
 
 
@@ -15,10 +16,15 @@ class Crash(Exception):
     """The machine stops here."""
 
 
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
 class Inode:
     """A file's bytes: as the process sees them, as the disk holds them, and the writes between."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        """Under which it was created: what a crash here is called."""
         self.seen = bytearray()
         self.durable = bytearray()
         self.pending: list[tuple[int, bytes | None]] = []
@@ -40,62 +46,88 @@ class MemoryFile:
         self._disk, self._inode = disk, inode
 
     def write_at(self, offset: int, data: bytes) -> None:
-        self._disk.touch()
+        self._disk.touch(f"write {self._inode.name}")
+        if self._disk.is_full:
+            raise DISK_FULL
         _apply(self._inode.seen, offset, data)
         self._inode.pending.append((offset, data))
 
     def truncate(self, size: int) -> None:
-        self._disk.touch()
+        self._disk.touch(f"truncate {self._inode.name}")
         _apply(self._inode.seen, size, None)
         self._inode.pending.append((size, None))
 
     def sync(self) -> None:
-        self._disk.touch()
+        self._disk.touch(f"sync {self._inode.name}")
         self._inode.durable = bytearray(self._inode.seen)
         self._inode.pending.clear()
-        self._disk.touch()
+        self._disk.touch(f"synced {self._inode.name}")
 
     def close(self) -> None:
         pass
 
 
 class MemoryDisk:
-    """A folder. `crash_at` counts operations down; at zero `Crash` is raised, once."""
+    """A folder. `crash_at` counts operations down; at zero `Crash` is raised, once.
+
+    `crash_on` counts only operations of one name, such as "sync wal" (before it) or "synced wal" (after
+    it). A disk that is off crashes whoever touches it.
+    """
 
     def __init__(self) -> None:
         self.names: dict[str, Inode] = {}
         self._durable_names: dict[str, Inode] = {}
         self.crash_at: int | None = None
+        self.crash_on: tuple[str, int] | None = None
+        self.context = ""
+        """What the machine is doing, put before the name of an operation: "vote sync wal"."""
+        self.is_off = False
+        self.is_full = False
+        self.crashes: list[str] = []
+        """Where it crashed."""
 
-    def touch(self) -> None:
+    def touch(self, operation: str = "") -> None:
         """Count one operation, before or after which the machine may stop."""
-        if self.crash_at is None:
-            return
-        self.crash_at -= 1
-        if self.crash_at <= 0:
-            self.crash_at = None
+        if self.is_off:
             raise Crash
+        name = f"{self.context} {operation}".strip()
+        if self.crash_on is not None and self.crash_on[0] == name:
+            left = self.crash_on[1] - 1
+            self.crash_on = (name, left) if left else None
+            if not left:
+                self._crash(name)
+        if self.crash_at is not None:
+            self.crash_at -= 1
+            if self.crash_at <= 0:
+                self.crash_at = None
+                self._crash(name)
+
+    def _crash(self, name: str) -> None:
+        self.crashes.append(name)
+        raise Crash
 
     def read(self, name: str) -> bytes | None:
         inode = self.names.get(name)
         return None if inode is None else bytes(inode.seen)
 
     def create(self, name: str) -> MemoryFile:
-        self.touch()
-        inode = self.names[name] = Inode()
+        self.touch(f"create {name}")
+        if self.is_full:
+            raise DISK_FULL
+        inode = self.names[name] = Inode(name)
         return MemoryFile(self, inode)
 
     def open(self, name: str) -> MemoryFile:
         return MemoryFile(self, self.names[name])
 
     def rename(self, old: str, new: str) -> None:
-        self.touch()
+        self.touch(f"rename {old}")
         self.names[new] = self.names.pop(old)
 
     def sync_folder(self) -> None:
-        self.touch()
+        self.touch("sync folder")
         self._durable_names = dict(self.names)
-        self.touch()
+        self.touch("synced folder")
 
     def describe(self, name: str) -> str:
         return f"memory/{name}"

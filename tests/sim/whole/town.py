@@ -1,0 +1,206 @@
+"""A town of whole nodes under one seed: validators, liars, newcomers, users, a wire, a clock.
+
+Here: founding it, letting time pass, waiting for conditions, misfortunes, healing.
+Not here: a node (node.py), what must hold (checks.py), which misfortunes (tests/sim/campaign.py).
+Keeps: one seed, one history: a failing seed fails again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+import trio
+from msgspec.structs import replace
+
+from consensus.agreement.inputs import Timeouts
+from consensus.types.amounts import eubc
+from consensus.types.params import DEV, Params
+from tests.sim.network import CALM, Faults
+from tests.sim.whole.checks import Watch, check_blocks, check_same_ledgers
+from tests.sim.whole.node import WholeNode
+from tests.sim.whole.running import run_seeded
+from tests.sim.whole.store import MemoryRows
+from tests.sim.whole.users import Users
+from tests.world import GENESIS_TIME_MS, Operator
+from tests.world import World as Chain
+
+EPOCH_BLOCKS = 6
+PEOPLE = ("alice", "bob", "carol", "dan")
+NEWCOMER = "newcomer"
+POLL_S = 0.05
+TIMEOUTS = Timeouts()
+
+
+def town_params() -> Params:
+    """Those of a devnet with epochs so short that a seed sees several."""
+    return replace(DEV, chain=replace(DEV.chain, epoch_blocks=EPOCH_BLOCKS))
+
+
+class Plan:
+    """Who lives in a town; drawn by a campaign or written by a test."""
+
+    def __init__(
+        self,
+        bonds: Sequence[int],
+        liars: Mapping[int, type[WholeNode]] | None = None,
+        *,
+        skew_ms: Sequence[int] = (),
+        newcomers: int = 0,
+        users: bool = True,
+    ) -> None:
+        self.bonds, self.liars, self.skew_ms = bonds, dict(liars or {}), skew_ms
+        self.newcomers, self.users = newcomers, users
+
+
+class Town:
+    """Made inside a run; see `play`."""
+
+    def __init__(self, seed: int, plan: Plan, nursery: trio.Nursery) -> None:
+        # Imported here, for a liar is a node.
+        from tests.sim.whole.liars.twin import Twin
+        from tests.sim.whole.wire import Wire
+
+        self.seed, self.plan, self.nursery = seed, plan, nursery
+        self.random = Random(seed)
+        self.wire = Wire(self.random)
+        newcomers = [f"{NEWCOMER}{i}" for i in range(plan.newcomers)]
+        bonds = [eubc(100) * bond for bond in plan.bonds]
+        self.chain = Chain(
+            town_params(), len(bonds), (*PEOPLE, *newcomers), balance=eubc(10_000), bonds=bonds
+        )
+        self.genesis, self.rules = self.chain.genesis, self.chain.rules
+        self.timeouts = TIMEOUTS
+        self.founding: MemoryRows | None = None
+        self.watch = Watch(self)
+        self.nodes: list[WholeNode] = []
+        operators = [*self.chain.operators, *map(Operator, newcomers)]
+        for index, operator in enumerate(operators):
+            skew_ms = plan.skew_ms[index] if index < len(plan.skew_ms) else 0
+            kind = plan.liars.get(index, WholeNode)
+            self.nodes.append(kind(self, index, operator, skew_ms))
+            if kind is Twin:
+                self.nodes.append(kind(self, len(operators) + index, operator, skew_ms))
+        self.users = Users(self)
+        self.crashes: list[str] = []
+
+    # -- time
+
+    def now_ms(self) -> int:
+        """True time; each node's clock is off by its skew."""
+        return GENESIS_TIME_MS + round(trio.current_time() * 1000)
+
+    async def run(self, milliseconds: int) -> None:
+        """Let time pass."""
+        await trio.sleep(milliseconds / 1000)
+
+    async def until(self, is_done: Callable[[], bool], limit_ms: int = 120_000) -> None:
+        """Let time pass until the condition holds."""
+        with trio.move_on_after(limit_ms / 1000):
+            while not is_done():
+                await trio.sleep(POLL_S)
+            return
+        where = [
+            (node.name, node.height, node.is_up, (state.round, int(state.stage)) if state else None)
+            for node in self.nodes
+            if (state := getattr(getattr(node, "engine", None), "state", None)) or True
+        ]
+        raise AssertionError(f"liveness: stuck for {limit_ms} ms: {where}")
+
+    async def until_height(self, height: int, limit_ms: int = 120_000) -> None:
+        """Until every honest node has it."""
+        await self.until(lambda: self.height() >= height, limit_ms)
+
+    # -- nodes
+
+    @property
+    def honest(self) -> list[WholeNode]:
+        return [node for node in self.nodes if node.is_honest]
+
+    def height(self) -> int:
+        """The height that every honest node has reached."""
+        return min(node.height for node in self.honest)
+
+    def top(self) -> int:
+        return max(node.height for node in self.honest)
+
+    def start(self) -> None:
+        """Everybody begins."""
+        self.nursery.start_soon(self.wire.run)
+        for node in self.nodes:
+            node.start()
+        if self.plan.users:
+            self.nursery.start_soon(self.users.run)
+
+    def finished(self, node: WholeNode, executed: Any, commit: Any) -> None:
+        """A node has a block in its ledger."""
+        self.watch.block(node, executed, commit)
+
+    # -- misfortunes
+
+    def faults(self, faults: Faults) -> None:
+        self.wire.faults = faults
+
+    def split(self, *sides: Sequence[int]) -> None:
+        """Only nodes of one side hear each other; no sides heals the split."""
+        self.wire.sides = {index: side for side, members in enumerate(sides) for index in members}
+
+    def crash_sometime(self, index: int) -> None:
+        """A node stops at one of its next disk operations."""
+        node = self.nodes[index]
+        if node.is_up:
+            node.disk.crash_at = self.random.randint(1, 60)
+
+    async def restart_all(self) -> None:
+        """Start whoever is down."""
+        for node in self.nodes:
+            node.disk.crash_at = node.disk.crash_on = None
+            node.disk.is_full = False
+            if not node.is_up:
+                # A moment, for what was cancelled to end.
+                await trio.sleep(0.02)
+                node.start()
+
+    async def heal(self) -> None:
+        """Everything works again from now on."""
+        self.faults(CALM)
+        self.split()
+        self.wire.muffled = {}
+        await self.restart_all()
+
+    # -- checks
+
+    def check(self) -> None:
+        """Everything that must hold at any time."""
+        for node in self.honest:
+            for fault in node.faults:
+                raise AssertionError(f"{node.name} ended by itself") from fault
+        check_same_ledgers(self.honest)
+
+    def check_all(self) -> None:
+        """The whole chain, replayed: dear, so once at the end."""
+        self.check()
+        check_blocks(self, max(self.honest, key=lambda node: node.height))
+        self.watch.check_slashed()
+
+
+def play(seed: int, plan: Plan, story: Callable[[Town], Awaitable[None]]) -> Town:
+    """Found a town, let the story happen, end it; the town can be looked at afterwards."""
+
+    async def main() -> Town:
+        async with trio.open_nursery() as nursery:
+            town = Town(seed, plan, nursery)
+            town.start()
+            try:
+                await story(town)
+            finally:
+                for node in town.nodes:
+                    town.crashes += node.disk.crashes
+                    node.crash(power=False)
+                nursery.cancel_scope.cancel()
+        return town
+
+    return run_seeded(seed, main)
+
+
