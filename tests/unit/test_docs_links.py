@@ -48,3 +48,19 @@ def test_every_page_of_the_documentation_can_be_reached_from_its_index() -> None
         waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)]
     lost = set((ROOT / "docs").rglob("*.md")) - reached
     assert not lost, f"put it where its kind belongs and run scripts/docs: {sorted(map(str, lost))}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda p: p.stem)
+def test_a_decision_is_short_and_says_what_would_change_our_mind(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+", page.stem), "number and title"
+    assert len(text.splitlines()) <= 60
+    for section in ("Forces", "Options", "Chosen", "What gets worse", "What would change our mind"):
+        assert f"\n## {section}\n" in text
+
+
+def test_the_protocol_lists_every_file_of_vectors() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    for vectors in (ROOT / "tests" / "vectors").iterdir():
+        if vectors.suffix in (".json", ".csv"):
+            assert f"`{vectors.name}`" in page, "say what it pins, in docs/protocol.md"
