@@ -78,6 +78,8 @@ class WholeNode:
     """One node; `start` begins a life, `crash` ends it."""
 
     is_honest = True
+    is_gone = False
+    """Never started again."""
 
     def __init__(self, town: Town, index: int, operator: Operator, skew_ms: int = 0) -> None:
         self.town, self.index, self.operator, self.skew_ms = town, index, operator, skew_ms

@@ -17,12 +17,16 @@ from msgspec.structs import replace
 from consensus.agreement.inputs import Timeouts
 from consensus.types.amounts import eubc
 from consensus.types.params import DEV, Params
+from consensus.validators import is_honest_part
 from tests.sim.network import CALM, Faults
 from tests.sim.whole.checks import Watch, check_blocks, check_same_ledgers
+from tests.sim.whole.liars.liar import Liar
+from tests.sim.whole.liars.twin import Twin
 from tests.sim.whole.node import WholeNode
 from tests.sim.whole.running import run_seeded
 from tests.sim.whole.store import MemoryRows
 from tests.sim.whole.users import Users
+from tests.sim.whole.wire import Wire
 from tests.world import GENESIS_TIME_MS, Operator
 from tests.world import World as Chain
 
@@ -58,10 +62,6 @@ class Town:
     """Made inside a run; see `play`."""
 
     def __init__(self, seed: int, plan: Plan, nursery: trio.Nursery) -> None:
-        # Imported here, for a liar is a node.
-        from tests.sim.whole.liars.twin import Twin
-        from tests.sim.whole.wire import Wire
-
         self.seed, self.plan, self.nursery = seed, plan, nursery
         self.random = Random(seed)
         self.wire = Wire(self.random)
@@ -75,7 +75,7 @@ class Town:
         self.founding: MemoryRows | None = None
         self.watch = Watch(self)
         self.nodes: list[WholeNode] = []
-        operators = [*self.chain.operators, *map(Operator, newcomers)]
+        self.operators = operators = [*self.chain.operators, *map(Operator, newcomers)]
         for index, operator in enumerate(operators):
             skew_ms = plan.skew_ms[index] if index < len(plan.skew_ms) else 0
             kind = plan.liars.get(index, WholeNode)
@@ -136,6 +136,18 @@ class Town:
     def finished(self, node: WholeNode, executed: Any, commit: Any) -> None:
         """A node has a block in its ledger."""
         self.watch.block(node, executed, commit)
+        liars = {n.key.public for n in self.nodes if not n.is_honest}
+        if is_honest_part(sum(v.power for v in executed.outcome.next_set if v.key in liars)):
+            self.nursery.start_soon(self._repent)
+
+    async def _repent(self) -> None:
+        """Liars hold more than a third from now on, because others left: nothing is promised of that."""
+        for node in self.nodes:
+            if isinstance(node, Liar) and node.is_lying:
+                node.repent()
+                await trio.sleep(0.02)
+                if not node.is_up and not node.is_gone:
+                    node.start()
 
     # -- misfortunes
 
@@ -144,7 +156,8 @@ class Town:
 
     def split(self, *sides: Sequence[int]) -> None:
         """Only nodes of one side hear each other; no sides heals the split."""
-        self.wire.sides = {index: side for side, members in enumerate(sides) for index in members}
+        placed = {index: side for side, members in enumerate(sides) for index in members}
+        self.wire.split(placed, breaks=self.random.random() < 0.5)
 
     def crash_sometime(self, index: int) -> None:
         """A node stops at one of its next disk operations."""
@@ -157,7 +170,7 @@ class Town:
         for node in self.nodes:
             node.disk.crash_at = node.disk.crash_on = None
             node.disk.is_full = False
-            if not node.is_up:
+            if not node.is_up and not node.is_gone:
                 # A moment, for what was cancelled to end.
                 await trio.sleep(0.02)
                 node.start()

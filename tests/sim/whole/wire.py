@@ -71,17 +71,32 @@ class Wire:
         """Whether a split lies between the two."""
         return self.sides.get(sender, 0) != self.sides.get(receiver, 0)
 
-    def carry(self, sender: int, receiver: int, deliver: Callable[[], None]) -> bool:
+    def carry(
+        self, sender: int, receiver: int, deliver: Callable[[], None], *, sure: bool = False
+    ) -> bool:
         """Deliver later, never or twice; False for never."""
         random, faults = self.random, self.faults
-        if self.is_cut(sender, receiver) or random.random() < self.muffled.get(sender, 0.0):
+        if self.is_cut(sender, receiver):
             return False
-        if random.random() < faults.loss:
+        is_lost = random.random() < max(self.muffled.get(sender, 0.0), faults.loss)
+        if is_lost and not sure:
             return False
         self.later(random.randint(*faults.delay_ms), deliver)
         if faults.duplication and random.random() < faults.duplication:
             self.later(random.randint(*faults.delay_ms), deliver)
         return True
+
+    def split(self, sides: dict[int, int], *, breaks: bool) -> None:
+        """Cut or heal; a connection that was cut long enough breaks, and is made again once it can be."""
+        before, self.sides = self.sides, sides
+        nets = [self.nets[index] for index in sorted(self.nets)]
+        for one in nets:
+            for other in nets:
+                was = before.get(one.index, 0) != before.get(other.index, 0)
+                is_cut = self.is_cut(one.index, other.index)
+                if one.index < other.index and other.me in one.connected:
+                    if (was and not is_cut) or (is_cut and breaks):
+                        self.part(one, other, "the line was cut")
 
     def join(self, net: SimNet) -> None:
         """A node has come up: it and everybody running greet each other."""
@@ -125,6 +140,10 @@ class SimNet:
         self.connected: dict[str, SimNet] = {}
         self.is_closed = False
         self.accusations: list[str] = []
+        self.withheld: set[Kind] = set()
+        """Kinds that a liar never sends."""
+        self.overheard: Callable[[Kind, bytes], None] = lambda kind, body: None
+        """Told of what comes in, for a liar that remembers."""
 
     def close(self) -> None:
         """The node dies."""
@@ -152,16 +171,21 @@ class SimNet:
 
     def send(self, peer: str, kind: Kind, body: bytes) -> bool:
         other = self.connected.get(peer)
-        if other is None or self.is_closed:
+        if other is None or self.is_closed or kind in self.withheld:
             return False
         for tap in self.wire.taps:
             tap(self.index, kind, body)
         frame(kind, body)  # asserts the cap of its kind
-        self.wire.carry(self.index, other.index, lambda: other.hear(self.me, kind, body))
+        # Evidence is told once and is never lost on a connection that lasts; what agreement needs is said
+        # again, and so may be.
+        self.wire.carry(
+            self.index, other.index, lambda: other.hear(self.me, kind, body), sure=kind is Kind.EVIDENCE
+        )
         return True
 
     def hear(self, peer: str, kind: Kind, body: bytes) -> None:
         if peer in self.connected:
+            self.overheard(kind, body)
             self._put(Frame(peer, kind, body, self._clock_ms()))
 
     def broadcast(self, kind: Kind, body: bytes) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tests.sim.whole.node import WholeNode
+from tests.sim.whole.liars.liar import Liar
 
 
-class Twin(WholeNode):
+class Twin(Liar):
     """An honest program, started twice by mistake: together the two sign twice."""
 
-    is_honest = False
+    def repent(self) -> None:
+        """One of the two is switched off for good."""
+        if self.is_lying and self.index >= len(self.town.operators):
+            self.is_gone = True
+        super().repent()
