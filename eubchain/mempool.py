@@ -183,7 +183,12 @@ class Mempool:
             )
         if replaced is not None:
             self._remove(replaced)
-        self._make_room(candidate)
+        try:
+            self._make_room(candidate)
+        except Rejected:
+            if replaced is not None:
+                self._insert(replaced)  # whoever cannot replace it keeps it; its room is still there
+            raise
         self._insert(Entry(candidate, cost, self._order))
         return True
 
@@ -281,6 +286,8 @@ class Mempool:
         entry = self._by_txid.get(txid)
         if entry is not None:
             self._remove(entry)
+        for evidence in [c for c in self._evidence.values() if c.txid == txid]:
+            del self._evidence[evidence.wtxid]
 
     def for_block(self, base_price: int, nonce_of: Callable[[bytes], int]) -> Iterator[Candidate[Any]]:
         """Waiting transactions in the order a block takes them.
@@ -316,7 +323,8 @@ class Mempool:
         """Forget what a block included or made impossible; return what expired, to tell its watchers."""
         touched: dict[bytes, None] = {}
         for candidate in included:
-            self._evidence.pop(candidate.wtxid, None)
+            if self._pricing.is_evidence(candidate):
+                self._forget_offender(candidate.transaction.body.payload.key)
             touched[candidate.transaction.body.sender] = None
             self.drop(candidate.txid)
         for sender in touched:
@@ -331,6 +339,11 @@ class Mempool:
         for entry in expired:
             self._remove(entry)
         return [entry.candidate for entry in expired]
+
+    def _forget_offender(self, key: bytes) -> None:
+        """Whoever is punished is punished once: other evidence against the key is of no more use."""
+        for wtxid in [w for w, c in self._evidence.items() if c.transaction.body.payload.key == key]:
+            del self._evidence[wtxid]
 
     def place(self, txid: bytes) -> int | None:
         """How many waiting transactions pay a higher tip or came earlier at the same one."""

@@ -365,7 +365,11 @@ class Engine:
     # ------------------------------------------------------------ blocks
 
     async def _build(self, height: int, round_: int) -> None:
-        executed = await self._production.build(round_)
+        try:
+            executed = await self._production.build(round_)
+        except Fault as fault:  # reveals used up or of another chain: the turn passes, voting goes on
+            log.error("this node cannot propose", height=height, round=round_, why=str(fault))
+            return
         self._blocks[executed.block_id] = executed.block
         self._executed[executed.block_id] = executed
         self._network.offer_block(executed.block_id, executed.block)

@@ -30,8 +30,9 @@ from eubchain.node.execution import Executed, Execution
 from eubchain.node.workers import VerifyPool
 from vm import head as heads
 from vm import validity
+from vm.evidence import ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD
 from vm.funds import ACCOUNTS
-from vm.inclusion import EXPIRED, FEE_NOT_COVERED, WRONG_NONCE, Broken
+from vm.inclusion import EXPIRED, FEE_NOT_COVERED, Broken
 from vm.registry import decode_candidate
 from vm.rules import Rules
 from vm.validator import VALIDATORS
@@ -44,8 +45,9 @@ BUSY_TRANSACTIONS = 1_000
 
 ALONE_FACTOR = 3
 """A validator alone in its set builds this much longer: nobody has to execute its block after it."""
-HOPELESS = (EXPIRED, FEE_NOT_COVERED, WRONG_NONCE)
-"""Refusals that another block would not change soon: the transaction leaves the mempool."""
+HOPELESS = (EXPIRED, FEE_NOT_COVERED, ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD)
+"""Refusals that another block would not change soon: the transaction leaves the mempool. A wrong nonce is
+none: it only says that the one before, of the same sender, found no room in this block."""
 
 
 class Identity(NamedTuple):

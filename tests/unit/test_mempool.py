@@ -12,7 +12,7 @@ from consensus.types.errors import Rejected
 from eubchain.mempool import Limits, Mempool, Sender
 from eubchain.node.pricing import mempool_pricing
 from tests.world import World
-from vm.account import Transfer
+from vm.account import MultiTransfer, Output, Transfer
 from vm.registry import decode_candidate
 
 RICH = Sender(0, 10**15)
@@ -162,3 +162,16 @@ def test_counts_and_bytes_are_those_of_what_waits_whatever_happened(world, steps
         assert body.nonce == taken.get(body.sender, 0)
         assert body.max_price >= base
         taken[body.sender] = body.nonce + 1
+
+
+def test_a_replacement_that_finds_no_room_leaves_what_it_would_replace(world):
+    """Whoever asks for more than the pool can hold does not lose the place it has."""
+    first, other = _made(world, max_price=1_000), _made(world, "carol", max_price=5_000)
+    pool = _pool(world, bytes_max=len(first.raw) + len(other.raw))
+    assert pool.add(first, RICH, 1)
+    assert pool.add(other, RICH, 1)
+    outputs = tuple(Output(world["bob"].address, 1) for _ in range(9))
+    larger = decode_candidate(world.sign("alice", MultiTransfer(outputs), max_price=2_000), world.rules)
+    assert _refusal(pool, larger) == "mempool_full"
+    assert pool.get(first.txid) is first
+    assert pool.bytes == len(first.raw) + len(other.raw)
