@@ -1,10 +1,11 @@
-"""Seeds by the thousand: each draws its validators, its liars and its misfortunes, then must heal.
+"""The command behind scripts/sim: seeds by the thousand, on all cores.
 
-    scripts/sim --seeds 0-99            a line a seed that failed, and a last line that sums up
+    scripts/sim --seeds 0-99            a line a seed that failed, and a report
     scripts/sim --seeds 0-99 --json     {"seed", "ok", "heights", "faults", "violation"} a line
+    scripts/sim --seeds 17 --trace      what every node logs, by virtual second
 
-Here: drawing a scenario from a seed, running it, the command. Not here: fixed scenarios (test_*.py).
-Keeps: liars hold less than a third of the power, so nothing may ever fork, and all must live after healing.
+Here: the command, the report. Not here: what a seed does (node_seeds.py, agreement_seeds.py).
+Keeps: lines go to stdout, the report to stderr, so that lines can be read by programs.
 """
 
 from __future__ import annotations
@@ -12,101 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from random import Random
-from typing import NamedTuple
 
-from consensus.types.errors import Fault
-from consensus.validators import is_honest_part
-from tests.sim.liars.equivocator import Equivocator
-from tests.sim.liars.garbler import Garbler
-from tests.sim.liars.silent import Silent
-from tests.sim.liars.splitter import Splitter
-from tests.sim.liars.twin import Twin
-from tests.sim.liars.withholder import Withholder
-from tests.sim.network import CALM, Faults
-from tests.sim.node import SimNode
-from tests.sim.world import World
+from tests.sim import agreement_seeds, node_seeds
+from tests.sim.outcome import Outcome
+from tests.sim.whole.running import trace
 
-LIARS: tuple[type[SimNode], ...] = (Equivocator, Garbler, Silent, Splitter, Twin, Withholder)
-WEIGHTS = ([1], [1, 1], [1, 1, 1], [1] * 4, [1] * 7, [30, 30, 20, 10, 5, 5], [24, 24, 24, 24, 4])
-TROUBLES_MAX = 8
-HEALING_MS_MAX = 400_000
-"""Virtual time; rounds grow long where liars propose many of them."""
-
-
-class Outcome(NamedTuple):
-    """What a seed came to."""
-
-    seed: int
-    ok: bool
-    heights: int
-    faults: int
-    """Troubles made: crashes, splits, bad networks."""
-    violation: str
-
-
-def draw_world(seed: int, random: Random) -> World:
-    """Validators and, in most seeds, liars below a third."""
-    weights = random.choice(WEIGHTS)
-    world = World(seed, weights)
-    liars: dict[int, type[SimNode]] = {}
-    power = 0
-    for seat in random.sample(range(len(weights)), len(weights)):
-        more = world.validators[seat].power
-        if random.random() < 0.5 and not is_honest_part(power + more):
-            liars[seat] = random.choice(LIARS)
-            power += more
-    return World(seed, weights, liars)
-
-
-def trouble(world: World, random: Random) -> None:
-    """One misfortune, and some time to suffer it."""
-    count = len(world.nodes)
-    match random.choice(["network", "split", "crash", "crash", "blackout", "muffle", "calm"]):
-        case "network":
-            slowest_ms = random.choice([50, 300, 1_500])
-            world.faults(Faults(random.choice([0.0, 0.05, 0.3]), random.choice([0.0, 0.2]), (1, slowest_ms)))
-        case "split":
-            members = random.sample(range(count), count)
-            cut = random.randint(0, count)
-            world.split(members[:cut], members[cut:])
-        case "crash":
-            for _ in range(random.randint(1, 3)):
-                world.crash_sometime(random.randrange(count))
-        case "blackout":
-            for node in world.nodes:
-                if node.is_up:
-                    node.crash(power=random.random() < 0.7)
-        case "muffle":
-            world.network.muffled = {random.randrange(count): random.random()}
-        case "calm":
-            world.faults(CALM)
-            world.split()
-            world.network.muffled = {}
-    world.run(random.randint(500, 8_000))
-    if random.random() < 0.7:
-        world.restart_all()
-    world.check()
-
-
-def run_seed(seed: int) -> Outcome:
-    """Run one seed to its end."""
-    random = Random(seed)
-    world = draw_world(seed, random)
-    faults, violation = 0, ""
-    try:
-        for _ in range(random.randint(1, TROUBLES_MAX)):
-            faults += 1
-            trouble(world, random)
-        world.heal()
-        world.until_height(max(len(node.ledger) for node in world.honest) + 3, HEALING_MS_MAX)
-        world.check()
-    except (AssertionError, Fault, LookupError, ValueError, TypeError) as error:
-        violation = f"{type(error).__name__}: {error}"[:300] or type(error).__name__
-    heights = max(len(node.ledger) for node in world.honest)
-    return Outcome(seed, not violation, heights, faults, violation)
+KINDS: dict[str, Callable[[int], Outcome]] = {
+    "nodes": node_seeds.run_seed,
+    "agreement": agreement_seeds.run_seed,
+}
 
 
 def seed_range(text: str) -> range:
@@ -115,24 +32,50 @@ def seed_range(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
+def report(outcomes: Iterable[Outcome]) -> str:
+    """What all seeds met, added up."""
+    seeds = heights = faults = failed = 0
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        seeds, heights, faults = seeds + 1, heights + outcome.heights, faults + outcome.faults
+        failed += not outcome.ok
+        for name, count in outcome.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    lines = [f"{count:8}  {name}" for name, count in sorted(counts.items()) if count]
+    return "\n".join([*lines, f"{seeds} seeds, {heights} heights, {faults} faults, {failed} failed"])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run seeds on all cores; the exit code is 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="scripts/sim", description="Agreement under seeded misfortunes.")
-    parser.add_argument("--seeds", type=seed_range, default=range(100), metavar="A-B", help="default 0-99")
+    """Run seeds; the exit code is 1 if one failed."""
+    parser = argparse.ArgumentParser(prog="scripts/sim", description="Whole nodes under seeded misfortunes.")
+    parser.add_argument(
+        "--seeds", "--seed", type=seed_range, default=range(100), metavar="A-B", help="default 0-99"
+    )
+    parser.add_argument("--kind", choices=sorted(KINDS), default="nodes", help="default nodes")
     parser.add_argument("--json", action="store_true", help="print an object per seed")
+    parser.add_argument("--trace", action="store_true", help="print what nodes log; for one seed")
+    parser.add_argument("--processes", type=int, default=None, help="default: one per core")
     options = parser.parse_args(arguments)
-    failed = heights = 0
-    with ProcessPoolExecutor() as pool:
-        for outcome in pool.map(run_seed, options.seeds, chunksize=4):
-            failed += not outcome.ok
-            heights += outcome.heights
-            if options.json:
-                print(json.dumps(outcome._asdict()), flush=True)
-            elif not outcome.ok:
-                print(f"seed {outcome.seed}: {outcome.violation}", flush=True)
-    if not options.json:
-        print(f"{len(options.seeds)} seeds, {heights} heights agreed on, {failed} failed")
-    return 1 if failed else 0
+    run_seed, outcomes = KINDS[options.kind], []
+
+    def tell(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if options.json:
+            print(json.dumps(outcome.line()), flush=True)
+        elif not outcome.ok:
+            print(f"seed {outcome.seed}: {outcome.violation}", flush=True)
+
+    if options.trace:
+        trace()
+    if options.trace or len(options.seeds) == 1:
+        for seed in options.seeds:
+            tell(run_seed(seed))
+    else:
+        with ProcessPoolExecutor(options.processes) as pool:
+            for outcome in pool.map(run_seed, options.seeds, chunksize=2):
+                tell(outcome)
+    print(report(outcomes), file=sys.stderr)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":
