@@ -14,6 +14,7 @@ from eubchain.cli import (
     por_proofs,
     query,
     setup,
+    snapshot,
     spark,
     spark_bench,
     spark_init,
@@ -29,6 +30,7 @@ from eubchain.cli.general import completion, explain, status, version
 from eubchain.cli.ledger import export, inspect, replay, rollback
 from eubchain.cli.peers import peers, show_node_id
 from eubchain.cli.start import start
+from eubchain.cli.testnet import testnet
 
 GROUPS = [
     wallet.app,
@@ -42,6 +44,7 @@ GROUPS = [
     task.app,
     genesis.app,
     light.app,
+    snapshot.app,
     setup.signer,
     explain,
 ]
@@ -50,6 +53,7 @@ TOP_LEVEL = [
     start,
     status,
     devnet,
+    testnet,
     peers,
     setup.show_validator,
     show_node_id,

@@ -35,7 +35,7 @@ from vm.account import Transfer
 
 RUNS_ON = ("start", "devnet")
 """Verbs that do not return by themselves; their examples are parsed only."""
-PARSED_ONLY = ("task", "spark", "light", *RUNS_ON)
+PARSED_ONLY = ("task", "spark", "light", "snapshot", *RUNS_ON)
 """Their own tests run them."""
 WORDS = "abandon " * 23 + "art"
 
