@@ -7,10 +7,11 @@ Keeps: a claim is final once the sample beacon is; until then every share is loo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from consensus.resource.proof import SHARE_BYTES, Claim, sample_size, sampled
 from consensus.resource.windows import closes_at, opens_at
+from vm.slices import SLICE_RECORDS, to_the_end
 from vm.spark import ACTIVE, SPARKS, Spark
 from vm.state import State
 from vm.windows import PROOFS, LastWindow, last_window
@@ -49,6 +50,11 @@ def may_prove(spark: Spark | None, epoch: int) -> bool:
 
 
 def claims(state: State, last: LastWindow) -> list[tuple[bytes, Claim]]:
+    """Every proof of the window in one go; see `claims_in_slices`."""
+    return to_the_end(claims_in_slices(state, last))
+
+
+def claims_in_slices(state: State, last: LastWindow) -> Generator[None, None, list[tuple[bytes, Claim]]]:
     """Every proof of the window with its account, as it would be judged now; by address.
 
     What is checked may still change while proofs come in: it is final once `sample_beacon` is set.
@@ -57,7 +63,9 @@ def claims(state: State, last: LastWindow) -> list[tuple[bytes, Claim]]:
         return []
     found: list[tuple[bytes, Claim]] = []
     window = last.window
-    for address, proof in state.scan(PROOFS):
+    for index, (address, proof) in enumerate(state.scan(PROOFS)):
+        if index % SLICE_RECORDS == 0:
+            yield
         spark = state.get(SPARKS, address)
         assert spark is not None, "only sparks prove"
         count = len(proof.shares) // SHARE_BYTES
@@ -72,9 +80,10 @@ def claims(state: State, last: LastWindow) -> list[tuple[bytes, Claim]]:
     return found
 
 
-def claims_to_close(state: State) -> list[Claim]:
+def claims_to_close(state: State) -> Generator[None, None, list[Claim]]:
     """What the next block will judge: the claims of a window that closes in it, else nothing."""
     last = last_window(state)
     if last is None or last.is_closed or state.block.height + 1 != closes_at(last.window):
         return []
-    return [claim for _, claim in claims(state, last) if claim.checked]
+    found = yield from claims_in_slices(state, last)
+    return [claim for _, claim in found if claim.checked]

@@ -26,7 +26,7 @@ from consensus.resource.windows import Window
 from consensus.types.codec import Record, Uint
 from consensus.types.receipt import EventKind
 from vm import members, outage, stake
-from vm.claims import Judge, claims
+from vm.claims import Judge, claims_in_slices
 from vm.head import epoch_of
 from vm.members import Register
 from vm.slices import SLICE_RECORDS
@@ -162,7 +162,8 @@ def _judged(
     """Delete the proofs; return what each proved, none of the false, by account, and the S they cover."""
     proved: dict[bytes, int | None] = {}
     covered = 0
-    for index, (address, claim) in enumerate(claims(state, last)):
+    found = yield from claims_in_slices(state, last)
+    for index, (address, claim) in enumerate(found):
         if index % SLICE_RECORDS == 0:
             yield
         count = len(claim.shares) // SHARE_BYTES
@@ -194,7 +195,9 @@ def _punish(state: State, claim: Claim, index: int) -> None:
     state.emit(FALSE_SHARE(account=address, window=claim.window, index=index, taken=taken, until=until))
 
 
-def _measure(state: State, window: Window, proved: dict[bytes, int | None]) -> Generator[None, None, list[bytes]]:
+def _measure(
+    state: State, window: Window, proved: dict[bytes, int | None]
+) -> Generator[None, None, list[bytes]]:
     """Move D and S of every registered spark; return those credited, by address.
 
     Whoever retired meanwhile is credited nothing: its S fades as if it had missed.

@@ -12,6 +12,7 @@ Errors: 1501 proof_version_unknown, 1502 proof_count_wrong, 1503 share_out_of_ra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Annotated
 
@@ -144,6 +145,7 @@ def sample_size(count: int, shares_total: int, proofs: int, budget: int) -> int:
     return min(count, max(SHARES_MIN, budget // proofs))
 
 
+@lru_cache(maxsize=4_096)  # a node asks for each claim when it looks ahead and again at the close
 def sampled(beacon: bytes, account: bytes, count: int, size: int) -> tuple[int, ...]:
     """The `size` indices to recompute, ascending: those of lowest rank by H(beacon ‖ account ‖ u8 j).
 

@@ -10,12 +10,13 @@ Errors: 2540 other_roots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import structlog
 import trio
 
+from consensus.resource.proof import Claim
 from consensus.types.block import Block, Commit, Header, block_id, commit_hash, txs_root
 from consensus.types.errors import Reason
 from consensus.types.receipt import EventKind, Receipt, receipts_root
@@ -24,6 +25,7 @@ from consensus.types.tree import TreeUpdate, hash_writes, update_steps
 from consensus.validators import validators_hash
 from eubchain.ledger.layout import IndexRows
 from eubchain.ledger.ledger import Ledger, NewBlock
+from eubchain.node.stepwise import in_slices
 from eubchain.node.verdicts import Verdicts
 from vm import head as heads
 from vm.claims import Judge, claims_to_close, take_as_true
@@ -33,7 +35,6 @@ from vm.transition import Outcome, apply_in_slices
 from vm.validity import BlockInvalid
 
 log = structlog.get_logger("execution")
-T = TypeVar("T")
 
 OTHER_ROOTS = Reason(
     2540,
@@ -51,17 +52,6 @@ class Executed(NamedTuple):
     block_id: bytes
     outcome: Outcome
     update: TreeUpdate
-
-
-async def in_slices(steps: Generator[None, None, T]) -> T:
-    """Run stepwise work on the loop, letting everything else run between two steps."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await trio.lowlevel.checkpoint()
 
 
 class Execution:
@@ -137,14 +127,18 @@ class Execution:
             try:
                 return await self._execute(block, candidates, take_as_true)
             except BlockInvalid:
-                if not claims_to_close(heads.view(self.ledger, self.rules)):
+                if not await self._to_close():
                     raise
         await self._complete_verdicts()
         return await self._execute(block, candidates, self.verdicts.judge)
 
     async def _complete_verdicts(self) -> None:
         """Before a block in which a window closes: all verdicts must be there, for the loop computes none."""
-        await self.verdicts.complete(claims_to_close(heads.view(self.ledger, self.rules)))
+        await self.verdicts.complete(await self._to_close())
+
+    async def _to_close(self) -> list[Claim]:
+        """The claims that the next block will judge; mostly none."""
+        return await in_slices(claims_to_close(heads.view(self.ledger, self.rules)))
 
     async def _execute(self, block: Block, candidates: list[Candidate[Any]], judge: Judge) -> Executed:
         header = block.header

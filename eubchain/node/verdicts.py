@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import structlog
 import trio
 
 from consensus.resource.proof import Claim
-from consensus.resource.windows import last_proof_at
+from consensus.resource.windows import last_proof_at, opens_at
 from consensus.types.codec import Codec, encode
 from consensus.types.errors import Fault, Reason, Rejected
+from eubchain.node.stepwise import in_slices
 from spark_node.prover.process import child_environment, spare_threads
-from vm.claims import claims, judge_here
+from vm.claims import claims_in_slices, judge_here
 from vm.state import State
 from vm.windows import last_window
 
@@ -48,7 +49,10 @@ class Verdicts:
     def __init__(self, processes: int = 0) -> None:
         self._processes = processes or spare_threads(os.cpu_count() or 1)
         self._known: dict[Claim, int] = {}
-        self._wanted: list[Claim] = []
+        self._looked_at = 0
+        """The last window whose claims were final when `look` saw them."""
+        self._view: State | None = None
+        """State at the head in which they stand."""
         self._more = trio.Event()
         self._turn = trio.Lock()
         """One batch at a time: two would judge the same claims twice."""
@@ -59,15 +63,14 @@ class Verdicts:
         return judge_here(claim) if verdict is None else verdict
 
     def look(self, state: State) -> None:
-        """After a block: see what the running window will need, once no more proofs can change it."""
+        """After a block: begin with the running window, once no more proofs can change what it needs."""
         last = last_window(state)
         if last is None or last.is_closed or state.block.height < last_proof_at(last.window):
             return
         if last.sample_beacon is None and last.shares > last.window.verify_budget:
             return  # crowded: which shares are looked at is not known before the sample beacon
-        wanted = [claim for _, claim in claims(state, last) if claim.checked]
-        if wanted != self._wanted:
-            self._wanted = wanted
+        if self._looked_at != opens_at(last.window):
+            self._looked_at, self._view = opens_at(last.window), state
             self._more.set()
 
     async def run(self) -> None:
@@ -76,10 +79,17 @@ class Verdicts:
             await self._more.wait()
             self._more = trio.Event()
             try:
-                await self.complete(self._wanted)
+                await self.complete(await in_slices(self._wanted()))
             except Fault as fault:
                 # The close asks again and then it must succeed; until then there is time to recover.
                 log.error("proofs of resource cannot be judged yet", why=str(fault))
+
+    def _wanted(self) -> Generator[None, None, list[Claim]]:
+        assert self._view is not None, "there was something to look at"
+        last = last_window(self._view)
+        assert last is not None, "and it was a window"
+        found = yield from claims_in_slices(self._view, last)
+        return [claim for _, claim in found if claim.checked]
 
     async def complete(self, wanted: Sequence[Claim]) -> None:
         """Know the verdicts on all these claims; raises `Fault` 1590."""

@@ -23,6 +23,7 @@ from vm.claims import judge_here
 from vm.genesis import genesis_writes
 from vm.measuring import FALSE_SHARE
 from vm.registry import decode_candidate
+from vm.slices import to_the_end
 from vm.transition import Outcome
 
 
@@ -66,20 +67,19 @@ async def _complete_plainly(verdicts: Verdicts, asked: list[Claim]) -> None:
 
 def test_claims_are_judged_ahead_once_no_more_proofs_can_come() -> None:
     """A crowded window waits for the sample beacon, one block longer."""
-    for budget, ahead in ((512, 0), (16, 1)):
+    for budget, later in ((512, 0), (16, 1)):
         world = Provers(params=always(verify_budget=budget))
         verdicts = Verdicts()
         world.until_open()
         world.prove("alice")
         world.block()
-        wanted = []
-        while not world.window.is_closed:
+        while not verdicts._more.is_set():
             verdicts.look(world.view)
-            wanted.append(len(verdicts._wanted))
+            at = world.height
             world.block()
-        first = next(i for i, count in enumerate(wanted) if count)
-        opened_to_last = last_proof_at(world.window.window) - world.window.window.announced - 2
-        assert first == opened_to_last + ahead
+        assert at == last_proof_at(world.window.window) + later
+        wanted = to_the_end(verdicts._wanted())
+        assert [len(claim.checked) for claim in wanted] == [16 if later else 56]
 
 
 class Recorded(Provers):
