@@ -57,7 +57,7 @@ from eubchain.node.height_log import DiskAlarm, HeightLog
 from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
 from eubchain.node.recovery import Plan, Signing, WalAction
-from eubchain.node.twin_watch import TwinWatch, look_for_twin
+from eubchain.node.twin_watch import TwinWatch, look_for_twin, look_in_commit
 from eubchain.node.voice import Voice
 from eubchain.node.wal import WalContents, read_wal
 from vm import head as heads
@@ -139,10 +139,7 @@ class Engine:
             await self._send.send(Arrival(self.height, BlockReceived(block_id)))
 
     async def overtake(self, blocks: Sequence[Final]) -> None:
-        """Apply final blocks that follow the head; returns when they are in the ledger.
-
-        With none it only wakes an engine that waits for blocks.
-        """
+        """Apply final blocks that follow the head, and return when they are stored; none only wakes."""
         item = Overtaken(tuple(blocks), trio.Event())
         await self._send.send(item)
         await item.done.wait()
@@ -259,6 +256,9 @@ class Engine:
             height, block = final.block.header.height, final.block
             if height != self.height or self._is_halted():
                 continue
+            if self._watch is not None and self._guard is not None:
+                view = heads.view(self._execution.ledger, self._rules)
+                look_in_commit(self._watch, self._guard.public, view, height, final.commit)
             with trio.CancelScope(shield=True):
                 try:
                     executed = await self._production.execute(block, is_decided=True)
@@ -272,10 +272,8 @@ class Engine:
 
     def _is_watching(self, height: int) -> bool:
         """Whether nothing may be signed yet; adopts the new place when the watch is over."""
-        if self._watch is None:
-            return False
-        if not self._watch.is_over(height, _now_s()):
-            return True
+        if self._watch is None or not self._watch.is_over(height, _now_s()):
+            return self._watch is not None
         assert self._guard is not None, "only a node with a key watches for its twin"
         self._guard.adopt_place()
         self._watch = None

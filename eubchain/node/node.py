@@ -12,14 +12,11 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 import trio
-from hypercorn.config import Config as ServerConfig
-from hypercorn.trio import serve
 
 import eubchain.rpc.methods  # noqa: F401  # declares every method
 from consensus.agreement.inputs import StartHeight, Timeouts
@@ -51,9 +48,10 @@ from eubchain.node.upkeep import Upkeep
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
 from eubchain.node.wal import WalContents, read_wal
 from eubchain.node.workers import VerifyPool
-from eubchain.rpc.server import BODY_BYTES_MAX, rpc_application
+from eubchain.rpc.server import rpc_application
 from genesis.files import read_genesis
 from spark_node.storage.blob_server import blob_application
+from spark_node.storage.http_serving import serve_http
 from spark_node.storage.shelf import Shelf, ShelfLimits
 from vm import head as heads
 from vm.genesis import genesis_writes
@@ -62,8 +60,6 @@ from vm.validator import VALIDATORS
 
 log = structlog.get_logger("node")
 
-STOP_GRACE_S = 5.0
-"""What the servers may take to finish the calls they hold."""
 GC_THRESHOLD = 50_000
 """Allocations between two collections of the youngest generation; records are not tracked (gc=False)."""
 
@@ -116,7 +112,8 @@ def open_home(home: Home, config: Config, network: Network) -> Opened:
             _wal_found(contents, ledger, rules, guard),
             guard.last if guard is not None else None,
             guard.is_moved if guard is not None else False,
-            network.peers_height(),
+            # With peers to be asked, a home that was moved before its first block may have a twin too.
+            max(network.peers_height(), len(config.texts("p2p", "bootstrap")) > 0),
             can_write=os.access(home.data, os.W_OK),
         )
         plan = plan_recovery(found)
@@ -247,28 +244,6 @@ class Node:
         return told
 
 
-async def serve_http(
-    application: Any,
-    listen: str,
-    stopping: trio.Event,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve an ASGI application until `stopping`; reports the URL it is reached at."""
-    server = ServerConfig()
-    server.bind = [listen]
-    server.accesslog = None
-    server.errorlog = None
-    server.include_server_header = False
-    server.keep_alive_timeout = 60.0
-    server.keep_alive_max_requests = 1_000_000
-    server.websocket_max_message_size = BODY_BYTES_MAX
-    server.graceful_timeout = STOP_GRACE_S
-    async with trio.open_nursery() as nursery:
-        run = partial(serve, application, server, shutdown_trigger=stopping.wait, mode="asgi")
-        bound = await nursery.start(run)
-        task_status.started(bound[0])
-
-
 async def run_node(
     node: Node, task_status: trio.TaskStatus[dict[str, str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -315,7 +290,9 @@ async def serve_blobs(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_
     application = blob_application(
         shelf, gate(service.view), genesis=node.opened.rules.genesis, now_s=lambda: wall_clock_ms() // 1000
     )
-    await serve_http(application, config.text("blobs", "listen"), service.stopping, task_status)
+    await serve_http(
+        application, config.text("blobs", "listen"), service.stopping, task_status=task_status
+    )
 
 
 def _write_address(path: Path, url: str) -> None:

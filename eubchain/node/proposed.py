@@ -43,6 +43,8 @@ AGAIN_S = 0.3
 """After every peer has been asked in vain."""
 GATHERING_MAX = 64
 """Blocks whose parts are being gathered: a few from each peer that proposes."""
+BLOCKS_PER_PEER_MAX = 6
+"""Blocks that one peer may send parts of unasked, at one height: it proposes one per round."""
 BLOCKS_MAX = 32
 """Blocks kept; a height rarely has more than one."""
 
@@ -86,6 +88,8 @@ class ProposedBlocks:
         self._height = 0
         self._kept: dict[bytes, Kept] = {}
         self._parts: dict[tuple[str, bytes], dict[int, bytes]] = {}
+        self._begun: dict[str, int] = {}
+        """Blocks that each peer has sent parts of unasked, at this height."""
         self._named = trio.Event()
         self._wanted: dict[bytes, trio.CancelScope] = {}
 
@@ -102,12 +106,14 @@ class ProposedBlocks:
         self._wanted.clear()
         self._kept = {i: kept for i, kept in self._kept.items() if kept.height >= height - 1}
         self._parts.clear()
+        self._begun.clear()
 
     def _entry(self, identity: bytes, height: int) -> Kept:
         kept = self._kept.get(identity)
         if kept is None:
             if len(self._kept) >= BLOCKS_MAX:
-                del self._kept[next(iter(self._kept))]
+                idle = [i for i, k in self._kept.items() if k.block is None and i not in self._wanted]
+                del self._kept[idle[0] if idle else next(iter(self._kept))]
             kept = self._kept[identity] = Kept(height)
         return kept
 
@@ -153,8 +159,10 @@ class ProposedBlocks:
         if kept is not None and kept.names is not None:
             return
         key = (peer, part.block_id)
-        if key not in self._parts and len(self._parts) >= GATHERING_MAX:
-            return
+        if key not in self._parts:
+            if len(self._parts) >= GATHERING_MAX or self._begun.get(peer, 0) >= BLOCKS_PER_PEER_MAX:
+                return  # asked for by request, should it matter
+            self._begun[peer] = self._begun.get(peer, 0) + 1
         pieces = self._parts.setdefault(key, {})
         pieces[part.index] = part.data
         if len(pieces) == part.total:

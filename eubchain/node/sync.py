@@ -22,7 +22,7 @@ from consensus.validators import validators_hash
 from eubchain.ledger.ledger import Ledger
 from eubchain.node.network import Final
 from eubchain.node.workers import VerifyPool
-from p2p.faults import MESSAGE_MALFORMED, PeerFault
+from p2p.faults import MESSAGE_MALFORMED, REQUEST_UNANSWERED, PeerFault
 from p2p.frames import Kind
 from p2p.messages import BLOCKS_MAX, FINAL_BLOCKS, GET_BLOCKS, FinalBlock, FinalBlocks, GetBlocks, read_body
 from p2p.net import REQUEST_TIMEOUT_S, Net
@@ -39,6 +39,7 @@ PATIENCE_S = 1.0
 ANSWER_BYTES_WANTED = 4 * 2**20
 """A range ends here; one block more always fits what a peer accepts."""
 BLOCKS_WANTED = 64
+EMPTY_CLAIM_POINTS = 10
 
 
 class Progress(NamedTuple):
@@ -77,7 +78,8 @@ class Sync:
         self._peers, self._overtake = peers, overtake
         self._behind_since_s: float | None = None
         self._behind_height = 0
-        self._stalled_height = 0
+        self._source = ""
+        """The peer that gave the last range, while it is further ahead."""
         self.blocks = 0
         """Blocks taken from peers since the start."""
 
@@ -88,8 +90,12 @@ class Sync:
         return Progress(self.is_behind(), height, max(height, target))
 
     def is_behind(self) -> bool:
-        """Whether blocks are on their way, so that agreeing on the next height is pointless."""
-        return self._peers.peers_height() > self._ledger.height + 1 and self._stalled_height == 0
+        """Whether blocks are on their way, so that agreeing on the next height is pointless.
+
+        Only a peer that has just given verified blocks is believed to have more: else one that lies
+        about its height could keep this node from agreeing.
+        """
+        return self._source in self._peers.peers_ahead(self._ledger.height + 2)
 
     async def run(self) -> None:
         """Catch up whenever it is needed, until cancelled."""
@@ -98,16 +104,15 @@ class Sync:
             while self._is_due():
                 if not await self._one_range():
                     # Nobody helped: agreement goes on with what it has, and peers are asked again.
-                    self._stalled_height = self._ledger.height + 1
+                    self._source = ""
                     await self._overtake(())
                     break
-                self._stalled_height = 0
 
     def _is_due(self) -> bool:
         lead = self._peers.peers_height() - self._ledger.height
         now_s = trio.current_time()
         if lead <= 0:
-            self._behind_since_s, self._stalled_height = None, 0
+            self._behind_since_s, self._source = None, ""
             return False
         if self._behind_since_s is None or self._behind_height != self._ledger.height:
             self._behind_since_s, self._behind_height = now_s, self._ledger.height
@@ -121,6 +126,7 @@ class Sync:
                 body = encode(GetBlocks(first, BLOCKS_WANTED))
                 answer = await self._net.request(peer, Kind.GET_BLOCKS, body, REQUEST_TIMEOUT_S)
                 if answer is None:
+                    self._net.penalise(peer, "it claims blocks that it does not give", EMPTY_CLAIM_POINTS)
                     continue
                 blocks = read_body(FINAL_BLOCKS, Kind.GET_BLOCKS, answer)
                 if self._ledger.height + 1 != first:
@@ -130,9 +136,12 @@ class Sync:
                 self._net.accuse(peer, fault)
                 continue
             except Fault as fault:
+                if fault.reason is REQUEST_UNANSWERED:
+                    self._net.penalise(peer, "it claims blocks and does not answer", EMPTY_CLAIM_POINTS)
                 log.debug("a peer did not help", peer=peer, why=str(fault))
                 continue
             if verified and self._ledger.height + 1 == first:
+                self._source = peer
                 await self._overtake(verified)
                 self.blocks += len(verified)
                 log.info(

@@ -10,10 +10,14 @@ Errors: 2051 twin_seen.
 from __future__ import annotations
 
 from consensus.agreement.inputs import CertificateReceived, RecordedInput, VoteReceived
+from consensus.agreement.messages import commit_certificate
+from consensus.types.block import Commit
 from consensus.types.errors import Fault, Reason
 from consensus.validators import ValidatorSet
 from eubchain.node.guard import SignStep
 from eubchain.node.recovery import WATCH_BLOCKS, WATCH_SECONDS
+from vm import head as heads
+from vm.state import State
 
 TWIN_SEEN = Reason(
     2051,
@@ -55,3 +59,9 @@ def look_for_twin(watch: TwinWatch, key: bytes, validators: ValidatorSet, event:
     for vote in votes:
         if validators[vote.validator].key == key:
             watch.saw(SignStep(vote.height, vote.round, vote.kind))
+
+
+def look_in_commit(watch: TwinWatch, key: bytes, view: State, height: int, commit: Commit) -> None:
+    """The same for a final block's commit; `view` is the state before the block. Raises `Fault` 2051."""
+    validators = heads.validators_at(view, height) or ()
+    look_for_twin(watch, key, validators, CertificateReceived(commit_certificate(commit, height)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,3 +210,23 @@ def test_a_fresh_node_joins_by_blocks_and_follows(network: Founded, tmp_path: Pa
             net.assert_agreement([*net.nodes, fresh])
         finally:
             fresh.kill()
+
+
+def test_a_copied_home_sees_its_twin_and_stops_before_it_signs(network: Founded, tmp_path: Path) -> None:
+    """Copy a validator's home while the original goes on: the copy names its twin and ends."""
+    with cluster(network) as net:
+        net.wait_height(3)
+        copy = tmp_path / "copy"
+        net.nodes[3].stop()
+        shutil.copytree(network.validators[3], copy)
+        net.nodes[3] = NodeProcess(network.validators[3])
+        (copy / "config" / "node_key.json").unlink()  # else the two would only quarrel over one peer id
+        text = (copy / "config" / "config.toml").read_text()
+        port = _port(copy)
+        (copy / "config" / "config.toml").write_text(text.replace(f'"127.0.0.1:{port}"', '"127.0.0.1:0"'))
+        started = command(copy, "start", "--json")
+        assert started.returncode == 1
+        assert parsed(started)["error"]["name"] == "twin_seen", started.stdout + started.stderr
+        reached = max(node.height for node in net.nodes)
+        net.wait_height(reached + 3)
+        net.assert_agreement()
