@@ -31,6 +31,8 @@ from vm.state import BlockContext, Namespace, State, Table
 PARAMS = Table(Namespace.PARAMS, Params)
 """The network's parameters, so that a state by itself says what rules it lives by."""
 FORMAT = 1
+VALIDATORS_MOST = 512
+"""The bitmap of a commit has 64 bytes."""
 
 GENESIS_REFUSED = Reason(
     1990,
@@ -84,21 +86,28 @@ def _check_params(params: Params) -> None:
         "max_ttl_blocks": chain.max_ttl_blocks,
         "max_due_per_block": chain.max_due_per_block,
         "draw_delay_blocks": chain.draw_delay_blocks,
+        "block_bytes_max": chain.block_bytes_max,
+        "transaction_bytes_max": chain.transaction_bytes_max,
+        "byte": fees.byte,
         "min_price": fees.min_price,
         "max_validators": voters.max_validators,
         "min_bond": voters.min_bond,
         "evidence_epochs": voters.evidence_epochs,
         "halving_blocks": voters.halving_blocks,
         "window_wait_blocks": proofs.window_wait_blocks,
+        "window_blocks": proofs.window_blocks,
+        "verify_blocks": proofs.verify_blocks,
         "difficulty_min": proofs.difficulty_min,
         "max_sparks": proofs.max_sparks,
         "s_ref": proofs.s_ref,
         "evidence_price": proofs.evidence_price,
         "gas_floor": proofs.gas_floor,
+        "run.least": params.market.run.least,
     }
     for name, value in positive.items():
         _require(value > 0, f"the parameter {name} is zero")
     _require(1 <= proofs.fade_shift <= 16, "the parameter fade_shift is not 1 to 16")
+    _require(voters.max_validators <= VALIDATORS_MOST, "a commit could not name so many validators")
     _require(voters.min_signed_percent <= 100, "the parameter min_signed_percent is above 100")
     _require(fees.min_price <= PRICE_MAX, "the least price is above what anybody may pay")
     # Whoever signed twice must still have its bond here when the evidence comes.

@@ -13,6 +13,7 @@ from consensus.types.receipt import EventKind
 from vm.state import Namespace, State, Table
 from vm.tally import Tally
 from vm.task.failures import is_spark_outage
+from vm.task.records import FORFEITS, forfeits_of
 
 OUTAGE = EventKind(
     1951,
@@ -54,11 +55,17 @@ def decide(state: State, counted: Tally) -> bool:
 def was_outage(state: State, epoch: int) -> bool:
     """Whether an epoch that has ended was an outage."""
     found = state.get(EPOCHS, _key(epoch))
-    assert found is not None, "asked after the epoch's end, within the unbonding time"
+    assert found is not None, "asked after the epoch's end, and kept while a forfeit may ask"
     return found.outage
 
 
 def forget(state: State, epoch: int) -> None:
-    """Delete an old epoch's decision, if there is one."""
-    if epoch >= 0 and state.get(EPOCHS, _key(epoch)) is not None:
-        state.delete(EPOCHS, _key(epoch))
+    """Delete the decisions up to an old epoch, but those that forfeits still wait for: however late the
+    due queue runs, each is decided by its own epoch.
+    """
+    if epoch < 0:
+        return
+    for key, _ in state.scan(EPOCHS, stop=_key(epoch + 1)):
+        if state.scan(FORFEITS, *forfeits_of(int.from_bytes(key, "big")), 1):
+            return  # the younger ones stay with it; the next epoch's end looks again
+        state.delete(EPOCHS, key)

@@ -292,10 +292,15 @@ def unjail(state: State, call: Call, payload: Unjail) -> None:
 
 
 def unjail_is_due(state: State, call: Call, payload: Unjail) -> bool:
-    """A jailed validator past its term uses the lane."""
+    """A jailed validator past its term uses the lane, once its bond lets it come back: a refusal would
+    leave it as it is, and it could fill the lane with them.
+    """
     validator = state.get(VALIDATORS, call.sender)
     return (
-        validator is not None and validator.status == JAILED and state.block.epoch >= validator.jailed_until
+        validator is not None
+        and validator.status == JAILED
+        and state.block.epoch >= validator.jailed_until
+        and stake(state, call.sender).bonded >= state.block.params.validators.min_bond
     )
 
 

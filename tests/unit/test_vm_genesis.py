@@ -12,7 +12,7 @@ from consensus.types.amounts import eubc
 from consensus.types.codec import SUPPLY_MAX
 from consensus.types.errors import Fault
 from consensus.types.genesis import Balance, Genesis, Vesting
-from consensus.types.params import DEV, MAIN, TEST, Params
+from consensus.types.params import DEV, MAIN, TEST, Params, WindowBounds
 from tests.world import World
 from vm import pools
 from vm.genesis import GENESIS_REFUSED, PARAMS, check_genesis, genesis_writes
@@ -128,6 +128,10 @@ def test_published_parameters_are_sound() -> None:
         ("resource", "s_ref", 0),
         ("resource", "fade_shift", 17),
         ("resource", "evidence_price", 0),
+        ("resource", "verify_blocks", 0),
+        ("resource", "window_blocks", 0),
+        ("fees", "byte", 0),
+        ("validators", "max_validators", 513),
     ],
 )
 def test_parameters_that_would_stop_a_network_are_refused(part: str, name: str, value: int) -> None:
@@ -136,4 +140,13 @@ def test_parameters_that_would_stop_a_network_are_refused(part: str, name: str, 
     params = msgspec.structs.replace(DEV, **{part: changed})
     with pytest.raises(Fault) as refusal:
         check_genesis(msgspec.structs.replace(genesis, params=params))
+    assert refusal.value.reason is GENESIS_REFUSED
+
+
+def test_a_network_whose_tasks_may_run_for_no_time_is_refused() -> None:
+    """A promise of no blocks would be divided by when such a task is settled."""
+    genesis = World().genesis
+    market = msgspec.structs.replace(DEV.market, run=WindowBounds(0, 10))
+    with pytest.raises(Fault) as refusal:
+        check_genesis(msgspec.structs.replace(genesis, params=msgspec.structs.replace(DEV, market=market)))
     assert refusal.value.reason is GENESIS_REFUSED

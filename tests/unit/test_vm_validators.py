@@ -242,4 +242,5 @@ def test_a_validator_returns_from_jail_only_with_the_least_bond() -> None:
     world.until_epoch_end(absent=["v4"])
     world.until_epoch_end()
     assert world.read(VALIDATORS, world["v4"].address).status == JAILED
-    world.refuse("v4", Unjail(), BOND_BELOW_MINIMUM)
+    receipt = world.refuse("v4", Unjail(), BOND_BELOW_MINIMUM, tip=500)
+    assert receipt.fee == receipt.units * (DEV.fees.min_price + 500), "a refusal is not the lane's"
