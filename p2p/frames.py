@@ -40,8 +40,6 @@ class Kind(IntEnum):
     GET_BLOCKS = 32
     GET_PROPOSED = 33
     GET_TRANSACTIONS = 34
-    GET_SNAPSHOT = 35
-    GET_CHUNK = 36
     GET_PEERS = 37
     ANSWER_PART = 48
     ANSWER_END = 49
@@ -75,8 +73,6 @@ BODY_BYTES_MAX: dict[Kind, int] = {
     Kind.GET_BLOCKS: KIB,
     Kind.GET_PROPOSED: KIB,
     Kind.GET_TRANSACTIONS: 8 * KIB,
-    Kind.GET_SNAPSHOT: KIB,
-    Kind.GET_CHUNK: KIB,
     Kind.GET_PEERS: KIB,
     Kind.ANSWER_PART: 64 * KIB,
     Kind.ANSWER_END: 64 * KIB,

@@ -162,20 +162,6 @@ class AddressRecords(Record, frozen=True):
     records: Annotated[tuple[AddressRecord, ...], Meta(max_length=RECORDS_MAX)]
 
 
-class GetSnapshot(Record, frozen=True):
-    """Ask what snapshot the peer offers."""
-
-    above: Uint
-    """Of no use at or below this height."""
-
-
-class GetChunk(Record, frozen=True):
-    """Ask for one part of a snapshot."""
-
-    height: Uint
-    index: Uint
-
-
 _CAP = BODY_BYTES_MAX
 HELLO = Codec[Hello](Hello, _CAP[Kind.HELLO])
 STATUS = Codec[Status](Status, _CAP[Kind.STATUS])
@@ -190,8 +176,6 @@ GET_PROPOSED = Codec[GetProposed](GetProposed, _CAP[Kind.GET_PROPOSED])
 GET_TRANSACTIONS = Codec[GetTransactions](GetTransactions, _CAP[Kind.GET_TRANSACTIONS])
 GET_PEERS = Codec[GetPeers](GetPeers, _CAP[Kind.GET_PEERS])
 ADDRESS_RECORDS = Codec[AddressRecords](AddressRecords, ANSWER_BYTES_MAX)
-GET_SNAPSHOT = Codec[GetSnapshot](GetSnapshot, _CAP[Kind.GET_SNAPSHOT])
-GET_CHUNK = Codec[GetChunk](GetChunk, _CAP[Kind.GET_CHUNK])
 
 M = TypeVar("M")
 

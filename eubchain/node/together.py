@@ -120,6 +120,7 @@ class Joined:
             "known_addresses": len(self.net.book),
             "bytes_in": self.net.traffic.bytes_in,
             "bytes_out": self.net.traffic.bytes_out,
+            "failures": self.net.traffic.deaths,
         }
 
     def describe(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
     ("Messages between nodes", (
         wire.Hello, wire.Status, wire.ProposalMessage, wire.BlockPart, wire.ProposedBlock, wire.Transactions,
         wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed, wire.GetTransactions, wire.GetPeers,
-        wire.AddressRecords, wire.GetSnapshot, wire.GetChunk)),
+        wire.AddressRecords)),
     ("Light clients and snapshots", (light.LightBlock, snapshot.Manifest, snapshot.EpochEnd)),
     ("Proofs of state", (tree_proof.StateProof, tree_proof.StateRange)),
     ("Proof of Resource", (Proof,)),

@@ -44,7 +44,8 @@ class Victim:
         return pages * os.sysconf("SC_PAGESIZE")
 
     async def assert_well(self) -> None:
-        """It makes blocks, and an honest stranger becomes its peer."""
+        """It makes blocks, its network part never failed, and an honest stranger becomes its peer."""
+        assert self.node.call("net_info")["failures"] == 0
         height = await trio.to_thread.run_sync(lambda: self.node.height)
         await trio.to_thread.run_sync(self.node.wait_height, height + 2)
         async with self.attacked() as honest:

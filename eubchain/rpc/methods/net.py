@@ -23,6 +23,8 @@ class NetInfo(View):
     known_addresses: int
     bytes_in: int
     bytes_out: int
+    failures: int
+    """How often the network part failed and was rebuilt since the start: 0 on a healthy node."""
 
 
 class PeerView(View):
@@ -45,8 +47,9 @@ class PeerView(View):
 
 
 ALONE = NetInfo(
-    id="", address="", announced=[], peers=0, validator_peers=0, known_addresses=0, bytes_in=0, bytes_out=0
-)
+    id="", address="", announced=[], peers=0, validator_peers=0, known_addresses=0, bytes_in=0, bytes_out=0,
+    failures=0,
+)  # fmt: skip
 
 
 @method("net_info", example={})
