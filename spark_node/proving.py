@@ -4,7 +4,8 @@ Here: `Proving`: when to search, for how long, pausing what runs on the same GPU
 Not here: the search and its second look (prover/), what a proof is worth (vm/measuring.py).
 Keeps: one search a window; the proof is on its way before the grace blocks begin; a search that finds
 nothing is sent as well: it earns nothing, but shows that the spark is there, and quarters a difficulty
-that nobody could meet.
+that nobody could meet. D is read anew in the open window, where it cannot change: shares found at an old
+one would be false.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spark_node.policy import Policy
 from spark_node.prover.order import Answer, Assignment, Order
 from spark_node.prover.process import prove_in_process, spare_threads
 from spark_node.workplace import Workplace, log
-from vm.resource import Prove
+from vm.resource import NO_OPEN_WINDOW, OTHER_WINDOW, Prove
 
 PROFILE = 1
 BUDGET_MS_LEAST = 500
@@ -35,6 +36,8 @@ class Proving:
     def __init__(self, prove: Prover = prove_in_process) -> None:
         self._prove = prove
         self._seen = 0
+        self._reserve_ms = 0
+        """Of the time to search, kept for sending: more after a proof came late."""
         self.last = ""
         """What came of the last window, in words; for `status`."""
 
@@ -48,12 +51,16 @@ class Proving:
         window = await workplace.chain.window()
         if window is None or window.seed is None or not self._is_ours(policy, spark, window):
             return
-        interval = workplace.chain.params.chain.block_interval_ms
-        budget = (window.search_until - workplace.heights.height) * interval
-        if budget < BUDGET_MS_LEAST:
+        now = await workplace.chain.spark()
+        if now is None or not self._is_ours(policy, now, window):
             return
+        interval = workplace.chain.params.chain.block_interval_ms
+        left = (window.search_until - workplace.heights.height) * interval
+        if left < BUDGET_MS_LEAST:
+            return
+        budget = max(BUDGET_MS_LEAST, left - self._reserve_ms)
         self._seen = window.window
-        order = self._order(workplace, policy, spark, window, budget)
+        order = self._order(workplace, policy, now, window, budget)
         is_alone = not policy.prover_backend.startswith(NUMPY)
         try:
             if is_alone:
@@ -95,6 +102,8 @@ class Proving:
         try:
             await workplace.submit(NO_TASK, Prove(answer.proof))
         except Refused as refused:
+            if refused.wording.code in (NO_OPEN_WINDOW.code, OTHER_WINDOW.code):
+                self._reserve_ms += workplace.chain.params.chain.block_interval_ms
             self.last = f"the proof for block {window.window} was refused: {refused.wording.sentence}"
             log.warning("a proof was refused", why=str(refused))
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import trio
 
@@ -41,9 +42,12 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 async def prove_in_process(order: Order, threads: int) -> Answer:
-    """Run one order in a child and return its answer; raises `Fault` 3283."""
+    """Run one order in a child and return its answer; raises `Fault` 3283.
+
+    The budget runs from this call: on a busy machine a child takes seconds to begin.
+    """
     done = await trio.run_process(
-        [sys.executable, "-m", "spark_node.prover"],
+        [sys.executable, "-m", "spark_node.prover", str(time.monotonic_ns())],
         stdin=encode(order),
         capture_stdout=True,
         capture_stderr=True,
