@@ -13,6 +13,7 @@ from consensus.types.hashing import Tag
 from scripts.reference import agreement, changelog
 from scripts.reference.pages import PAGES
 from scripts.reference.sources import ROOT, import_everything
+from vm import genesis
 from vm.registry import OPERATIONS
 from vm.state import Table
 from vm.task.judging import JUDGED
@@ -83,3 +84,11 @@ def test_the_page_of_agreement_names_every_step_of_durability() -> None:
     steps = re.findall(r"\bF\d\b", engine)
     assert steps
     assert all(f"| {step} |" in page for step in steps)
+
+
+def test_the_page_of_blocks_names_every_parameter_that_a_genesis_is_refused_for() -> None:
+    page = (ROOT / "docs" / "protocol" / "blocks.md").read_text("utf-8")
+    checked = re.findall(r'"([a-z_.]+)": ', inspect.getsource(genesis._check_params))
+    assert checked
+    for name in checked:
+        assert f"`{name}`" in page
