@@ -97,12 +97,15 @@ class SealedLog:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._is_closed:
-            with trio.move_on_after(LOG_GRACE_S):
+        try:
+            if self._is_closed:
+                with trio.move_on_after(LOG_GRACE_S):
+                    await self._sent.wait()
+        finally:
+            # Also when the seat was closed meanwhile: its spool is removed next, under nobody's hands.
+            self._scope.cancel()
+            with trio.CancelScope(shield=True):
                 await self._sent.wait()
-        self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._sent.wait()
 
     async def _send(self) -> None:
         try:

@@ -199,7 +199,8 @@ class LogWriter:
         # First what was reached, then the chunk goes: between the two it is sent twice, which is nothing.
         reached = f"{n + 1}-{end}{is_last}".encode()
         await _spool_file(self._spool / _REACHED, reached)
-        await trio.to_thread.run_sync(path.unlink)
+        with _disk_faults(path):
+            await trio.to_thread.run_sync(path.unlink)
 
 
 _PASSING = frozenset({"place_unreachable", "upload_taken_over", "upload_stalled"})
