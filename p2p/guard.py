@@ -15,8 +15,6 @@ import structlog
 import trio
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.auto_connector import AutoConnector
-from libp2p.network.connection.swarm_connection import SwarmConn
-from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 log = structlog.get_logger("p2p")
@@ -65,7 +63,7 @@ def keep_from_dialling(host: Any) -> None:
     host.get_network().auto_connector.maybe_connect = nobody
 
 
-async def reset(stream: NetStream | Any) -> None:
+async def reset(stream: Any) -> None:
     """Reset a stream, whatever state it is in; shielded, since half a write would wedge the connection."""
     with trio.CancelScope(shield=True):
         try:
@@ -74,7 +72,7 @@ async def reset(stream: NetStream | Any) -> None:
             log.debug("a stream is past resetting", why=repr(error))
 
 
-def close_socket(connection: SwarmConn | Any) -> None:
+def close_socket(connection: Any) -> None:
     """Close the TCP socket below a connection: every read and write on it ends at once."""
     try:
         inner = connection.muxed_conn.secured_conn.conn.read_writer.read_write_closer.stream.stream
@@ -83,7 +81,7 @@ def close_socket(connection: SwarmConn | Any) -> None:
     inner.socket.close()
 
 
-async def close(connection: SwarmConn | Any) -> None:
+async def close(connection: Any) -> None:
     """Finish closing a connection whose socket is closed, and strike it off the library's list."""
     with trio.CancelScope(shield=True):
         with trio.move_on_after(ABORT_S_MAX):
@@ -96,14 +94,14 @@ async def close(connection: SwarmConn | Any) -> None:
             swarm.remove_conn(connection)
 
 
-def stream_count(connection: SwarmConn | Any) -> int:
+def stream_count(connection: Any) -> int:
     """Open streams of a connection, both directions."""
     return len(connection.muxed_conn.streams)
 
 
-def unread_bytes(connection: SwarmConn | Any) -> int:
+def unread_bytes(connection: Any) -> int:
     """Bytes received and not read, in all streams."""
-    return sum(map(len, connection.muxed_conn.stream_buffers.values()))
+    return sum(len(buffer) for buffer in connection.muxed_conn.stream_buffers.values())
 
 
 async def close_listeners(host: Any) -> None:
