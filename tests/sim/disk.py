@@ -24,7 +24,7 @@ class Inode:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        """Under which it was created: what a crash here is called."""
+        """What a crash here is called."""
         self.seen = bytearray()
         self.durable = bytearray()
         self.pending: list[tuple[int, bytes | None]] = []
@@ -122,7 +122,8 @@ class MemoryDisk:
 
     def rename(self, old: str, new: str) -> None:
         self.touch(f"rename {old}")
-        self.names[new] = self.names.pop(old)
+        inode = self.names[new] = self.names.pop(old)
+        inode.name = new
 
     def sync_folder(self) -> None:
         self.touch("sync folder")

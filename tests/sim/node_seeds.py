@@ -47,12 +47,12 @@ HEALING_MS_MAX = 400_000
 DURABILITY_POINTS = (
     "proposal sync wal", "proposal synced wal",
     "proposal write signer_guard", "proposal sync signer_guard", "proposal synced signer_guard",
-    "vote sync wal.new", "vote synced wal.new",
+    "vote sync wal", "vote synced wal",
     "vote write signer_guard", "vote sync signer_guard", "vote synced signer_guard",
     "write ledger", "written ledger",
-    "create wal.new", "synced wal.new", "rename wal.new", "sync folder", "synced folder",
+    "create wal.new", "sync wal.new", "synced wal.new", "rename wal.new", "sync folder", "synced folder",
 )  # fmt: skip
-"""Before and after each of F1 to F6. A file keeps the name under which it was created."""
+"""Before and after each of F1 to F6."""
 TROUBLES = (
     "network", "split", "crash", "crash", "point", "point", "blackout", "muffle", "calm", "full disk",
     "clock", "backup", "lost log",
@@ -64,13 +64,16 @@ def draw_plan(random: Random) -> Plan:
     bonds = random.choice(BONDS)
     powers = divide(TOTAL_POWER, bonds)
     liars: dict[int, type[Liar]] = {}
-    power = 0
+    frail, power = None, 0
     for seat in random.sample(range(len(bonds)), len(bonds)):
         if random.random() < 0.5 and not is_honest_part(power + powers[seat]):
-            liars[seat] = random.choice(LIARS)
+            if frail is None and random.random() < 0.3:
+                frail = seat
+            else:
+                liars[seat] = random.choice(LIARS)
             power += powers[seat]
     skew_ms = [random.randint(-SKEW_MS_MAX, SKEW_MS_MAX) for _ in bonds]
-    return Plan(bonds, liars, skew_ms=skew_ms, newcomers=random.choice([0, 1, 1]))
+    return Plan(bonds, liars, skew_ms=skew_ms, newcomers=random.choice([0, 1, 1]), frail=frail)
 
 
 class Troubles:
@@ -86,6 +89,8 @@ class Troubles:
         """One misfortune, some time to suffer it, perhaps a restart."""
         town, random = self.town, self.random
         kind = random.choice(TROUBLES)
+        if kind in ("backup", "lost log") and not self._may_fall_silent():
+            kind = "crash"
         self.counts[kind] = self.counts.get(kind, 0) + 1
         log.info("trouble", kind=kind)
         await self._do(kind)
@@ -129,11 +134,24 @@ class Troubles:
             case "clock":
                 node.skew_ms += random.choice([-3_000, -800, 800, 3_000])
             case "backup":
-                await self._restore(index)
+                assert town.plan.frail is not None
+                await self._restore(town.plan.frail)
             case "lost log":
-                node.crash()
+                assert town.plan.frail is not None
+                frail = town.nodes[town.plan.frail]
+                frail.crash()
                 await town.run(20)
-                node.disk.names.pop(WAL_NAME, None)
+                if not frail.is_up:
+                    frail.disk.names.pop(WAL_NAME, None)
+
+    def _may_fall_silent(self) -> bool:
+        """Whether the frail one and all liars together still hold no more than a third."""
+        town = self.town
+        if town.plan.frail is None:
+            return False
+        silent = {n.key.public for n in town.nodes if not n.is_honest or n.index == town.plan.frail}
+        last = max(town.watch.sets)
+        return not is_honest_part(sum(v.power for v in town.watch.sets[last] if v.key in silent))
 
     async def _restore(self, index: int) -> None:
         """The ledger is of yesterday, the guard of today; the log may be of either or gone."""

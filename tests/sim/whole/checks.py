@@ -138,6 +138,8 @@ def check_blocks(town: Town, node: WholeNode) -> MemoryState:
             state, rules, header, found.block.last_commit, candidates, strict=True
         )
         state.write(outcome.writes)
+        known = town.watch.sets.setdefault(height + 1, outcome.next_set)
+        assert known == outcome.next_set, f"validity: set of height {height + 1}"
         assert header.state_root == plain_root(state.entries.items()), f"validity: state root at {height}"
         receipts = plain_list_root(b"EUB-mroot", [encode(receipt) for receipt in outcome.receipts])
         assert header.receipts_root == receipts, f"validity: receipts root at {height}"

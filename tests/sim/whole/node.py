@@ -17,6 +17,7 @@ import trio
 
 from consensus.agreement.evidence import DoubleSign
 from consensus.types.codec import encode
+from consensus.types.errors import Fault
 from consensus.types.keys import verify
 from consensus.types.transaction import SignatureCheck
 from consensus.types.tree import empty_tree, finish, update_tree
@@ -28,7 +29,7 @@ from eubchain.ledger.store import Column
 from eubchain.mempool import Mempool
 from eubchain.node.engine import Engine
 from eubchain.node.execution import Execution
-from eubchain.node.guard import Place, SignerGuard, reset_guard
+from eubchain.node.guard import GUARD_NOT_WRITTEN, Place, SignerGuard, reset_guard
 from eubchain.node.metrics import Metrics
 from eubchain.node.network import Network
 from eubchain.node.node import _wal_found
@@ -56,6 +57,10 @@ UNDO_BLOCKS = 16
 
 cached_verify = lru_cache(200_000)(verify)
 cached_verdict = lru_cache(50_000)(transaction_verdict)
+
+
+class _NoRoom(Exception):
+    """The disk was full when the node was to start."""
 
 
 class LoopPool(VerifyPool):
@@ -159,10 +164,10 @@ class WholeNode:
         if self.life == life and self.is_up:
             # Ended by itself: at a disk operation, or by a fault that the checkers will ask about.
             self._stop(power=self.random.random() < 0.7)
-        self.faults += [fault for fault in ended if not isinstance(fault, Crash)]
+        self.faults += [fault for fault in ended if not isinstance(fault, Crash | _NoRoom)]
 
     async def _run(self) -> None:
-        guard = SignerGuard(self.disk, self.key, self.rules.genesis, self.place())
+        guard = self._open_guard()
         store = MemoryStore(self.rows, self.disk)
         raw = store.latest.get(Column.META, META_KEY)
         assert raw is not None, "founded with its node"
@@ -184,6 +189,14 @@ class WholeNode:
             self.wire.join(self.net)
             self.nursery = nursery
             self.begin(nursery)
+
+    def _open_guard(self) -> SignerGuard:
+        try:
+            return SignerGuard(self.disk, self.key, self.rules.genesis, self.place())
+        except Fault as fault:
+            if fault.reason is GUARD_NOT_WRITTEN and self.disk.is_full:
+                raise _NoRoom from fault  # a node does not start on a full disk
+            raise
 
     def _assemble(self, guard: SignerGuard) -> None:
         rules, ledger = self.rules, self.ledger

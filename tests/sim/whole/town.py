@@ -53,7 +53,10 @@ class Plan:
         skew_ms: Sequence[int] = (),
         newcomers: int = 0,
         users: bool = True,
+        frail: int | None = None,
     ) -> None:
+        self.frail = frail
+        """Whose log or ledger may be lost: it is then silent for a while, as a liar might be."""
         self.bonds, self.liars, self.skew_ms = bonds, dict(liars or {}), skew_ms
         self.newcomers, self.users = newcomers, users
 
