@@ -120,7 +120,7 @@ def is_absent(row: Row, signed_percent_least: int) -> bool:
     return too_few_signed or (row.missed >= MISSED_PROPOSALS_LEAST and 2 * row.missed >= turns)
 
 
-def _nodes(state: State) -> Generator[None, None, list[Node]]:
+def registered_nodes(state: State) -> Generator[None, None, list[Node]]:
     """Every account with an active validator or spark, by address."""
     listed = members.addresses(state, Register.VALIDATORS) + members.addresses(state, Register.SPARKS)
     found: list[Node] = []
@@ -137,7 +137,7 @@ def _nodes(state: State) -> Generator[None, None, list[Node]]:
 def _figures(state: State) -> Generator[None, None, list[Figures]]:
     """c, P, U, ρ_w, ρ and κ of everyone."""
     params = state.block.params
-    nodes = yield from _nodes(state)
+    nodes = yield from registered_nodes(state)
     powers = node_powers(nodes, params.resource)
     typical = coefficient.typical_power(powers)
     speed_total = sum(node.speed for node in nodes)

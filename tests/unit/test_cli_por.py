@@ -128,3 +128,20 @@ def test_a_node_hands_out_the_claims_of_its_running_window() -> None:
     assert ask().is_final
     world.until_closed()
     assert ask().claims == []
+
+
+def test_the_ranking_says_what_power_is_made_of() -> None:
+    """The prover has all of compute, the validator all of the stake but the prover's; powers add up."""
+    world = Provers()
+    world.all_prove("alice")
+    found = trio.run(call, WorldNode(world), "por_ranking", {})
+    names = {account.address: account for account in found.accounts}
+    alice, operator = (names[format_address(world[n].address, "deub")] for n in ("alice", "v0"))
+    assert (alice.compute, operator.compute) == (10**9, 0)
+    assert alice.is_credited
+    assert not operator.is_credited
+    assert [account.rank for account in found.accounts] == [1, 2]
+    assert operator.rank == 1
+    assert 10**9 - 4 <= sum(account.power for account in found.accounts) <= 10**9
+    assert 0 < found.compute_fraction < 10**9 // 2
+    assert len(trio.run(call, WorldNode(world), "por_ranking", {"limit": 1}).accounts) == 1

@@ -1,6 +1,19 @@
 """The RPC methods, a file per namespace; importing this declares them all."""
 
-from eubchain.rpc.methods import account, chain, claims, light, net, por, snapshot, spark, task, tx, validator
+from eubchain.rpc.methods import (
+    account,
+    chain,
+    claims,
+    light,
+    net,
+    por,
+    ranking,
+    snapshot,
+    spark,
+    task,
+    tx,
+    validator,
+)
 
 __all__ = [
     "account",
@@ -9,6 +22,7 @@ __all__ = [
     "light",
     "net",
     "por",
+    "ranking",
     "snapshot",
     "spark",
     "task",
