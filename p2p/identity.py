@@ -78,7 +78,7 @@ class NodeKey:
 
 
 def _record_message(genesis: bytes, peer: str, addresses: tuple[str, ...], issued_s: int) -> bytes:
-    return tagged_hash(Tag.HELLO, genesis, encode((peer, addresses, issued_s)))
+    return tagged_hash(Tag.PEER_ADDRESS, genesis, encode((peer, addresses, issued_s)))
 
 
 def is_signed(record: AddressRecord, genesis: bytes) -> bool:

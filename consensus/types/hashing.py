@@ -52,6 +52,7 @@ class Tag(bytes, Enum):
     SPEC = b"EUB-spec"
     BLOB_ACCESS = b"EUB-blob"
     HELLO = b"EUB-hello"
+    PEER_ADDRESS = b"EUB-peer-addr"
     SPARK_IDENTITY = b"EUB-spark-id"
     MESSAGE = b"EUB-message"
 
