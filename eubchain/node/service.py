@@ -8,6 +8,7 @@ Keeps: a transaction is verified once; a block's effects are told only after it 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -287,12 +288,15 @@ class Service:
         if self._hub.wants("newBlock"):
             self._hub.publish("newBlock", header_view(header, self._rules))
         if self._hub.wants("tx"):
-            for index, candidate in enumerate(outcome.included):
-                receipt = outcome.receipts[index]
-                view = transaction_view(
-                    candidate.transaction, candidate.raw, self._rules, header.height, index, receipt
+            # Shown by whoever sends it on: a full block's views would keep the next height waiting.
+            shown = {
+                candidate.txid: partial(
+                    transaction_view, candidate.transaction, candidate.raw, self._rules, header.height,
+                    index, outcome.receipts[index],
                 )
-                self._hub.publish("tx", view, candidate.txid)
+                for index, candidate in enumerate(outcome.included)
+            }  # fmt: skip
+            self._hub.publish_all("tx", shown)
         if self._hub.wants("task"):
             for receipt in outcome.receipts:
                 for task in tasks_of(receipt) if receipt.events else ():

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
+import trio
 
 from consensus.types.errors import Fault, Reason
 
@@ -44,6 +45,9 @@ Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z", description="grains 
 AddressText = Annotated[str, msgspec.Meta(max_length=90, description="an address in bech32m")]
 
 Handler = Callable[..., Awaitable[Any]]
+
+LONG_READ = trio.Lock()
+"""Held by a method that reads many blocks: one at a time, in slices, or their objects would fill memory."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):

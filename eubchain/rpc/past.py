@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import trio
+
 from consensus.resource.reputation import (
     NO_STANDING,
     SILENCE,
@@ -64,7 +66,7 @@ def facts_of(event: Event) -> dict[str, Any]:
     return {name: value for (name, _), value in zip(kind.facts, event.facts, strict=True)}
 
 
-def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
+async def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
     """The tasks that the account ran or posted, from its history, oldest first."""
     promised: dict[bytes, int] = {}
     started: dict[tuple[bytes, int], int] = {}
@@ -72,7 +74,7 @@ def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
     own: set[bytes] = set()
     decided: list[Decided] = []
     posted: list[tuple[int, int]] = []
-    found = _history(ledger, account)
+    found = await _history(ledger, account)
     for height, payload, events in reversed(found):
         for event in events:
             facts = facts_of(event)
@@ -108,12 +110,13 @@ def _marks(payload: Any, task: bytes) -> tuple[int, int]:
     return SILENCE, SILENCE
 
 
-def _history(ledger: LedgerReader, account: bytes) -> list[_Found]:
+async def _history(ledger: LedgerReader, account: bytes) -> list[_Found]:
     found: list[_Found] = []
     cursor = None
     while len(found) < TRANSACTIONS_MAX:
         page = ledger.history(account, cursor, PAGE)
         for place in page.places:
+            await trio.lowlevel.checkpoint()  # each may be in a full block of its own
             block, receipts = ledger.block(place.height), ledger.receipts(place.height)
             if block is None or receipts is None:
                 continue

@@ -4,7 +4,7 @@ Here: transport, batches, limits, browser origins, errors in their JSON form.
 Not here: the methods (methods/*.py), metrics (their own port: eubchain/node/metrics.py).
 Keeps: a body is counted as it arrives and never kept beyond the limit; a bug met by one request
 ends that request, never the node.
-Errors: 2302–2306.
+Errors: 2302–2307.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ BODY_BYTES_MAX = 4 * 2**20
 BODY_S_MAX = 30
 """Seconds that a request may take to arrive."""
 BATCH_CALLS_MAX = 100
+ANSWER_BYTES_MAX = 16 * 2**20
+"""Of a batch's answers together; calls beyond it are refused, each by name."""
 CALLS_IN_FLIGHT_MAX = 64
 """Requests that run at one time; the rest wait at the socket."""
+WAITS_IN_FLIGHT_MAX = 256
+"""Requests that wait for a block, apart: they take no work, and must not keep others out."""
+WAITING = ("tx_wait", "tx_submitAndWait")
 SUBSCRIPTIONS_PER_CONNECTION_MAX = 32
 PARSE_ERROR, INVALID_REQUEST, NO_SUCH_METHOD, BAD_PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -32603
 
@@ -74,6 +79,13 @@ BODY_TOO_SLOW = Reason(
     "seconds:count",
     "The request did not arrive within {seconds} s.",
     "Send it again over a better line; nothing of it was done.",
+)
+ANSWER_TOO_LARGE = Reason(
+    2307,
+    "answer_too_large",
+    "limit:bytes",
+    "The answers of this batch are larger than {limit} together; this call was not made.",
+    "Ask in several requests.",
 )
 STANDARD = {
     UNKNOWN_METHOD.code: NO_SUCH_METHOD,
@@ -140,16 +152,53 @@ async def answer(backend: Backend, body: bytes) -> bytes | None:
     """Answer a request or a batch; None when it held only notifications."""
     try:
         request = parse(body)
-        if isinstance(request, list):
-            if not request or len(request) > BATCH_CALLS_MAX:
-                raise Fault(NOT_A_REQUEST, why=f"a batch has 1 to {BATCH_CALLS_MAX} calls")
-            answers = [a for a in [await answer_one(backend, one) for one in request] if a is not None]
-            return msgspec.json.encode(answers) if answers else None
     except Fault as fault:
-        failure = {"jsonrpc": "2.0", "id": None, "error": error_object(fault, backend.prefix)}
-        return msgspec.json.encode(failure)
+        return _refused(fault, backend.prefix)
+    return await answer_parsed(backend, request)
+
+
+async def answer_parsed(backend: Backend, request: Any) -> bytes | None:
+    """Answer a request or a batch that `parse` has read."""
+    if isinstance(request, list):
+        return await _answer_batch(backend, request)
     single = await answer_one(backend, request)
     return None if single is None else msgspec.json.encode(single)
+
+
+async def _answer_batch(backend: Backend, requests: list[Any]) -> bytes | None:
+    if not requests or len(requests) > BATCH_CALLS_MAX:
+        why = f"a batch has 1 to {BATCH_CALLS_MAX} calls"
+        return _refused(Fault(NOT_A_REQUEST, why=why), backend.prefix)
+    answers: list[bytes] = []
+    size = 0
+    for one in requests:
+        if size > ANSWER_BYTES_MAX:
+            identity = one.get("id") if isinstance(one, dict) else None
+            told: dict[str, Any] | None = _failure(
+                Fault(ANSWER_TOO_LARGE, limit=ANSWER_BYTES_MAX), backend.prefix, identity
+            )
+        else:
+            told = await answer_one(backend, one)
+        if told is not None:
+            # Kept as bytes: the objects of a hundred full blocks would not fit into memory.
+            answers.append(msgspec.json.encode(told))
+            size += len(answers[-1])
+        await trio.lowlevel.checkpoint()
+    return b"[" + b",".join(answers) + b"]" if answers else None
+
+
+def _failure(fault: Fault, prefix: str, identity: Any = None) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": identity, "error": error_object(fault, prefix)}
+
+
+def _refused(fault: Fault, prefix: str) -> bytes:
+    return msgspec.json.encode(_failure(fault, prefix))
+
+
+def is_waiting(request: Any) -> bool:
+    """Whether a request, or a call of a batch, waits for a block."""
+    calls = request if isinstance(request, list) else [request]
+    return any(isinstance(one, dict) and one.get("method") in WAITING for one in calls)
 
 
 class OriginGate:
@@ -193,6 +242,15 @@ class Server:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._calls = trio.CapacityLimiter(CALLS_IN_FLIGHT_MAX)
+        self._waits = trio.CapacityLimiter(WAITS_IN_FLIGHT_MAX)
+
+    async def _answer(self, body: bytes) -> bytes | None:
+        try:
+            request = parse(body)
+        except Fault as fault:
+            return _refused(fault, self._backend.prefix)
+        async with self._waits if is_waiting(request) else self._calls:
+            return await answer_parsed(self._backend, request)
 
     async def rpc(self, request: Request) -> Response:
         """POST /rpc."""
@@ -204,8 +262,7 @@ class Server:
                     return self._refusal(Fault(BODY_TOO_LARGE, limit=BODY_BYTES_MAX), 413)
         if patience.cancelled_caught:
             return self._refusal(Fault(BODY_TOO_SLOW, seconds=BODY_S_MAX), 408)
-        async with self._calls:
-            answered = await answer(self._backend, bytes(body))
+        answered = await self._answer(bytes(body))
         if answered is None:
             return Response(status_code=204)
         return Response(answered, media_type="application/json")
@@ -249,8 +306,7 @@ class Server:
             request = None
         verb = request.get("method") if isinstance(request, dict) else None
         if verb not in ("eub_subscribe", "eub_unsubscribe"):
-            async with self._calls:
-                answered = await answer(self._backend, body)
+            answered = await self._answer(body)
             if answered is not None:
                 await socket.send_text(answered.decode())
             return
@@ -294,7 +350,8 @@ class Server:
 
 async def forward(socket: WebSocket, subscription: Subscription) -> None:
     """Send one subscription's messages until it or the connection ends."""
-    async for message, dropped in subscription.receive:
+    async for made, dropped in subscription.receive:
+        message = made() if callable(made) else made
         params = {"subscription": subscription.number, "topic": subscription.topic, "result": message}
         if dropped:
             params["dropped"] = dropped

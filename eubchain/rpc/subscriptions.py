@@ -3,12 +3,14 @@
 Here: topics, the hub that node code publishes to, one bounded queue per subscription.
 Not here: the socket (server.py), what is published (eubchain/node).
 Keeps: publishing never waits; a full queue drops the newest message and the next one that is
-delivered says how many were dropped, so that a client knows to ask again.
+delivered says how many were dropped, so that a client knows to ask again. A message may be a function
+that makes it: what is dropped is never made.
 Errors: 2310 unknown_topic, 2311 too_many_subscriptions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
@@ -55,6 +57,13 @@ class Subscription:
         except (trio.WouldBlock, trio.BrokenResourceError):
             self.dropped += 1
 
+    def offer_all(self, messages: Sequence[Any]) -> None:
+        """Queue as many as there is room for; the rest is counted without being looked at one by one."""
+        room = QUEUE_MAX - self._send.statistics().current_buffer_used
+        for message in messages[:room]:
+            self.offer(message)
+        self.dropped += max(0, len(messages) - room)
+
     def close(self) -> None:
         """End the subscriber's loop."""
         self._send.close()
@@ -92,3 +101,14 @@ class Hub:
         for subscription in self._subscriptions.values():
             if subscription.topic == topic and subscription.key in (None, key):
                 subscription.offer(message)
+
+    def publish_all(self, topic: str, messages: Mapping[bytes, Any]) -> None:
+        """Hand out a block's messages by key; the work is bounded by the queues, not by their number."""
+        everything = list(messages.values())
+        for subscription in self._subscriptions.values():
+            if subscription.topic != topic:
+                continue
+            if subscription.key is None:
+                subscription.offer_all(everything)
+            elif subscription.key in messages:
+                subscription.offer(messages[subscription.key])

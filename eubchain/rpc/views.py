@@ -6,18 +6,17 @@ Not here: what the methods answer beyond them (methods/*.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from consensus.types.address import format_address
-from consensus.types.block import Block, Header, block_id
+from consensus.types.block import Header, block_id
 from consensus.types.codec import encode
 from consensus.types.naming import to_named
 from consensus.types.receipt import OK, Event, EventKind, Receipt
 from consensus.types.transaction import Transaction, txid_of, wtxid_of
 from consensus.types.wording import Wording, shown_fact, word_receipt
 from eubchain.rpc.method import Decimal, Hex, View
-from vm.registry import OPERATION_OF, TRANSACTION
+from vm.registry import OPERATION_OF
 from vm.rules import Rules
 
 
@@ -163,18 +162,4 @@ def transaction_view(
         valid_until=body.valid_until,
         payload=to_named(body.payload, rules.prefix),
         receipt=None if receipt is None else receipt_view(receipt, rules.prefix),
-    )
-
-
-def block_view(block: Block, receipts: Sequence[Receipt], rules: Rules) -> BlockView:
-    """A block with its receipts; the last receipt is the block's own."""
-    height = block.header.height
-    transactions = [
-        transaction_view(TRANSACTION.decode(raw), raw, rules, height, index, receipts[index])
-        for index, raw in enumerate(block.transactions)
-    ]
-    return BlockView(
-        header=header_view(block.header, rules),
-        transactions=transactions,
-        events=[event_view(event, rules.prefix) for event in receipts[-1].events],
     )

@@ -55,3 +55,14 @@ async def test_a_reader_that_left_without_a_word_is_passed_over():
     for number in range(3):
         hub.publish("newBlock", number)
     assert gone.dropped == 3
+
+
+async def test_a_block_of_messages_costs_a_slow_reader_no_more_than_its_queue():
+    """What is dropped is counted at once and never made."""
+    hub, made = Hub(), []
+    everything, mine = hub.subscribe("tx"), hub.subscribe("tx", b"%d" % (QUEUE_MAX + 1))
+    hub.publish_all("tx", {b"%d" % i: lambda i=i: made.append(i) for i in range(QUEUE_MAX + 9)})
+    assert everything.dropped == 9
+    assert not made
+    (await mine.receive.receive())[0]()
+    assert made == [QUEUE_MAX + 1]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from consensus.types.address import format_address
 from consensus.types.amounts import PPB
@@ -39,7 +40,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldNode]:
 
 
 def test_history_gives_back_the_marks_that_state_has_merged(node: WorldNode) -> None:
-    past = past_tasks(node.ledger(), node.world["bob"].address)
+    past = trio.run(past_tasks, node.ledger(), node.world["bob"].address)
     assert len(past.decided) == 1
     task = past.decided[0]
     assert (task.price, task.validation, task.rating, task.timeliness) == (
@@ -52,7 +53,7 @@ def test_history_gives_back_the_marks_that_state_has_merged(node: WorldNode) -> 
 
 
 def test_history_tells_what_was_posted(node: WorldNode) -> None:
-    past = past_tasks(node.ledger(), node.world["alice"].address)
+    past = trio.run(past_tasks, node.ledger(), node.world["alice"].address)
     assert [price for _, price in past.posted] == [PRICE]
     assert not past.decided
 

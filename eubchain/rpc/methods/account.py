@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 
+import trio
+
 from consensus.types.address import parse_address
 from consensus.types.errors import Fault
 from eubchain.rpc.backend import Backend
@@ -75,6 +77,7 @@ async def history(
     page = ledger.history(account, decode_cursor("account_history", cursor), max(1, min(limit, PAGE_MAX)))
     found = []
     for place in page.places:
+        await trio.lowlevel.checkpoint()  # each may be in a full block of its own
         block, receipts = ledger.block(place.height), ledger.receipts(place.height)
         if block is None or receipts is None or place.position >= len(block.transactions):
             continue

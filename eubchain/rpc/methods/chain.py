@@ -7,15 +7,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from consensus.types.address import parse_address
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
 from consensus.types.naming import to_named
 from eubchain.rpc.backend import Backend
-from eubchain.rpc.method import AddressText, Hex, View, method
-from eubchain.rpc.views import BlockView, EventView, HeaderView, block_view, event_view, header_view
+from eubchain.rpc.method import LONG_READ, AddressText, Hex, View, method
+from eubchain.rpc.views import (
+    BlockView,
+    EventView,
+    HeaderView,
+    TransactionView,
+    event_view,
+    header_view,
+    transaction_view,
+)
 from vm import head as heads
+from vm.registry import TRANSACTION
 from vm.state import SUPPLY
+
+SLICE_TRANSACTIONS = 32
+"""Transactions shown between two pauses: a few milliseconds."""
 
 NO_SUCH_BLOCK = Reason(
     2320,
@@ -81,7 +95,18 @@ async def get_block(backend: Backend, height: int | None = None) -> BlockView:
     block, receipts = ledger.block(chosen), ledger.receipts(chosen)
     if block is None or receipts is None:
         raise Fault(NO_SUCH_BLOCK, height=chosen, head=ledger.height)
-    return block_view(block, receipts, backend.rules)
+    shown: list[TransactionView] = []
+    async with LONG_READ:
+        for index, raw in enumerate(block.transactions):
+            if index % SLICE_TRANSACTIONS == SLICE_TRANSACTIONS - 1:
+                await trio.lowlevel.checkpoint()
+            decoded = TRANSACTION.decode(raw)
+            shown.append(transaction_view(decoded, raw, backend.rules, chosen, index, receipts[index]))
+    return BlockView(
+        header=header_view(block.header, backend.rules),
+        transactions=shown,
+        events=[event_view(event, backend.prefix) for event in receipts[-1].events],
+    )
 
 
 @method("chain_getHeader", example={"height": 1})
@@ -184,9 +209,11 @@ async def get_events(
     head = heads.head(backend.view()).height
     end = min(head if last is None else last, head, first + EVENT_BLOCKS_MAX - 1)
     found: list[BlockEvent] = []
-    for height in range(max(1, first), end + 1):
-        receipts = ledger.receipts(height)
-        for event in receipts[-1].events if receipts else ():
-            if wanted is None or wanted in event.facts:
-                found.append(BlockEvent(height=height, event=event_view(event, backend.prefix)))
+    async with LONG_READ:
+        for height in range(max(1, first), end + 1):
+            await trio.lowlevel.checkpoint()
+            receipts = ledger.receipts(height)
+            for event in receipts[-1].events if receipts else ():
+                if wanted is None or wanted in event.facts:
+                    found.append(BlockEvent(height=height, event=event_view(event, backend.prefix)))
     return found

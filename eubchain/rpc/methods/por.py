@@ -12,7 +12,7 @@ from consensus.resource.explain import explain as take_apart
 from consensus.types.address import parse_address
 from consensus.types.amounts import PPB
 from eubchain.rpc.backend import Backend
-from eubchain.rpc.method import AddressText, Decimal, View, method
+from eubchain.rpc.method import LONG_READ, AddressText, Decimal, View, method
 from eubchain.rpc.past import Past, past_tasks, posted_words
 from vm import members, spark, stake, standing, validator
 from vm.members import Register
@@ -65,7 +65,9 @@ class ExplainView(View):
 async def explain(backend: Backend, address: AddressText, price: Decimal = TASK_PRICE) -> ExplainView:
     """Where an account's coefficient comes from, and what a task at `price` grains would change."""
     account = parse_address(address, backend.prefix)
-    state, past = backend.view(), past_tasks(backend.ledger(), account)
+    async with LONG_READ:
+        past = await past_tasks(backend.ledger(), account)
+    state = backend.view()
     found = take_apart(circumstances(state, account, past), int(price))
     return _view(address, spark.kappa(state, account), found, past.read)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import trio
+
 from consensus.types.address import format_address
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
@@ -18,10 +20,12 @@ from vm.registry import TRANSACTION
 from vm.task import access, matching
 from vm.task.access import NO_SUCH_TASK
 from vm.task.payloads import Post
-from vm.task.records import TASKS, Blame, Ending, Seat, Stage, Task, TaskState
+from vm.task.records import TASK_ID_BYTES, TASKS, Blame, Ending, Seat, Stage, Task, TaskState
 from vm.task.terms import ranked
 
 PAGE_MAX = 100
+LOOKED_AT_MAX = 200
+"""Tasks that one page looks at: some 20 ms of work, whatever the filter."""
 
 
 class OutcomeView(View):
@@ -174,26 +178,28 @@ async def list_tasks(
     cursor: str | None = None,
     limit: int = 50,
 ) -> TaskPage:
-    """Tasks in the state; filter by state (open, active, final), requester or spark."""
+    """Tasks in the state; filter by state (open, active, final), requester or spark.
+
+    A page looks at a bounded number of tasks: it may hold fewer than `limit`, even none, and yet have a
+    cursor.
+    """
     view = backend.view()
     start = decode_cursor("task_list", cursor) or b""
     found: list[TaskView] = []
     most = max(1, min(limit, PAGE_MAX))
-    while True:
-        rows = view.scan(TASKS, start=start, limit=most)
-        for identity, task in rows:
-            start = identity + b"\0"
-            shown = task_view(backend, identity, task)
-            if (
-                state in (None, shown.state)
-                and requester in (None, shown.requester)
-                and (spark is None or any(seat.spark == spark for seat in shown.seats))
-            ):
-                found.append(shown)
-                if len(found) == most:
-                    return TaskPage(tasks=found, cursor=encode_cursor(start))
-        if len(rows) < most:
-            return TaskPage(tasks=found, cursor=None)
+    rows = view.scan(TASKS, start=start, limit=LOOKED_AT_MAX)
+    for identity, task in rows:
+        start = identity + b"\0"
+        if state not in (None, TaskState(task.state).name.lower()):
+            continue
+        if requester not in (None, format_address(task.requester, backend.prefix)):
+            continue
+        shown = task_view(backend, identity, task)
+        if spark is None or any(seat.spark == spark for seat in shown.seats):
+            found.append(shown)
+            if len(found) == most:
+                return TaskPage(tasks=found, cursor=encode_cursor(start))
+    return TaskPage(tasks=found, cursor=encode_cursor(start) if len(rows) == LOOKED_AT_MAX else None)
 
 
 class OfferView(View):
@@ -258,10 +264,13 @@ class Moment(View):
 async def events(backend: Backend, task: Hex, since: int = 0) -> list[Moment]:
     """A task's story from height `since` on, oldest first; the node must keep its index."""
     identity = bytes.fromhex(task[2:])
+    if len(identity) != TASK_ID_BYTES:
+        raise Fault(NO_SUCH_TASK, task=identity[:TASK_ID_BYTES])
     ledger, moments, cursor = backend.ledger(), [], None
     while True:
         page = ledger.task_history(identity, cursor, PAGE_MAX)
         for place in page.places:
+            await trio.lowlevel.checkpoint()  # each may be in a full block of its own
             receipts, block = ledger.receipts(place.height), ledger.block(place.height)
             if place.height < since or receipts is None or block is None:
                 continue
