@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,20 @@ def command(
 class NodeProcess:
     """`eubchain start` on a home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        before: Sequence[str] = (),
+        module: str = "eubchain",
+        environment: Mapping[str, str] | None = None,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        """Start it and wait until it answers.
+
+        `before` are words in front of the command line; `module` runs instead of the real program, with
+        the same arguments; `environment` is added to this process's own.
+        """
         self.home = home
         self.log = home / "node.log"
         address = home / "data" / "rpc_address"
@@ -52,14 +65,15 @@ class NodeProcess:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "eubchain", "start", "--home", str(home)],
+                [*before, sys.executable, "-m", module, "start", "--home", str(home)],
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
+                env=os.environ | dict(environment or {}),
             )  # fmt: skip
-        self.until(lambda: address.exists() and bool(address.read_text()))
+        self.until(lambda: address.exists() and bool(address.read_text()), wait_s)
         self.url = address.read_text()
         self.urls: dict[str, str] = {}
         """Everything the node serves, as it printed it."""
-        self.until(self._is_announced)
+        self.until(self._is_announced, wait_s)
 
     def _is_announced(self) -> bool:
         for line in self.log.read_bytes()[self._log_start :].splitlines(keepends=True):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from consensus.types.address import format_address, key_address
 from consensus.types.amounts import eubc
 from consensus.types.genesis import Balance, Genesis, GenesisValidator, genesis_hash
+from consensus.types.params import DEV, Params
 from eubchain.node.config import Value, default_text
 from eubchain.node.durable_files import FolderFiles
 from eubchain.node.guard import place_of, reset_guard
@@ -93,8 +94,19 @@ def found_home(
     return home
 
 
-def found_devnet(root: Path, now_ms: int, validators: int = 1, sparks: int = 1) -> Founded:
-    """Make a development network below `root`: nodes, sparks, and a wallet with funds in `root` itself."""
+def found_devnet(
+    root: Path,
+    now_ms: int,
+    validators: int = 1,
+    sparks: int = 1,
+    *,
+    params: Params = DEV,
+    reveals: int = REVEALS_ON_DEV,
+) -> Founded:
+    """Make a development network below `root`: nodes, sparks, and a wallet with funds in `root` itself.
+
+    `reveals` is how many proposals a validator can make before it renews its reveal chain.
+    """
     prefix = NETWORKS["dev"][0]
     chain_id = f"eub-dev-{secrets.token_hex(3)}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +117,7 @@ def found_devnet(root: Path, now_ms: int, validators: int = 1, sparks: int = 1) 
     keys, entries = [], []
     for number in range(validators):
         words = generate_words()
-        keys.append(validator_key(words, prefix))
+        keys.append(validator_key(words, prefix)._replace(length=reveals))
         address = _account(root, f"validator{number}", words, password)
         balances.append(Balance(address, DEV_SPARK))
         entries.append(genesis_entry(keys[-1], prefix, chain_id, f"validator{number}", DEV_BOND))
@@ -114,7 +126,7 @@ def found_devnet(root: Path, now_ms: int, validators: int = 1, sparks: int = 1) 
         home.mkdir(mode=0o700)
         balances.append(Balance(_account(home, "spark", generate_words(), password), DEV_SPARK))
     Wallet(root / "wallet").set_default("requester")
-    genesis = build_genesis("dev", chain_id, now_ms, balances, entries)
+    genesis = build_genesis("dev", chain_id, now_ms, balances, entries, params=params)
     homes = [root / f"validator{number}" for number in range(validators)]
     places = _peer_places(homes)
     for number, key in enumerate(keys):
