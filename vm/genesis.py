@@ -10,6 +10,7 @@ Errors: 1990 genesis_refused.
 from __future__ import annotations
 
 from consensus.beacon import genesis_beacon
+from consensus.resource.difficulty import DIFFICULTY_MAX
 from consensus.types.address import NO_ADDRESS
 from consensus.types.codec import PRICE_MAX, SUPPLY_MAX
 from consensus.types.errors import Fault, Reason
@@ -112,6 +113,10 @@ def _check_params(params: Params) -> None:
     _require(fees.min_price <= PRICE_MAX, "the least price is above what anybody may pay")
     # Whoever signed twice must still have its bond here when the evidence comes.
     _require(voters.unbonding_epochs > voters.evidence_epochs, "bonds leave before evidence expires")
+    _require(proofs.difficulty_min <= proofs.difficulty_start_max <= DIFFICULTY_MAX,
+             "the first difficulties have no room")  # fmt: skip
+    kept = chain.epoch_blocks * (voters.evidence_epochs + voters.unbonding_epochs)
+    _require(proofs.verify_blocks < kept, "an outage is forgotten before a window that it excuses closes")
     largest = chain.transaction_bytes_max
     fits = (
         chain.block_transactions_max > 0
