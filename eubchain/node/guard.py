@@ -233,8 +233,11 @@ class SignerGuard:
         self._slot = slot
         try:
             self._file = files.open(GUARD_NAME)
-            # Make both copies whole and equal again before anything rests on them.
+            # Make both copies whole and equal again before anything rests on them, and the name of the file
+            # durable: a reset may have ended between renaming and the folder's sync, and the guard that
+            # a power cut then brought back would know less.
             self._store(slot._replace(sequence=slot.sequence + 1))
+            files.sync_folder()
         except OSError as error:
             raise _not_written(files, error) from None
 

@@ -229,8 +229,10 @@ class Wal:
             file = files.open(WAL_NAME)
             if contents.cut:
                 file.truncate(contents.size)
-            # What was read may have been written and never synced: it is about to be relied upon.
+            # What was read may have been written and never synced, and so may its name, when a process
+            # ended between the renaming and the folder's sync: both are about to be relied upon.
             file.sync()
+            files.sync_folder()
         except OSError as error:
             raise Fault(WAL_NOT_WRITTEN, file=name, why=error.strerror or str(error)) from None
         wal = cls(file, name, contents.height, contents.marker, contents.size)
