@@ -16,6 +16,7 @@ import trio
 
 import eubchain.node.node as node_module
 from consensus.types.keys import verify
+from eubchain.node import founding
 from eubchain.node.config import load_config
 from eubchain.node.founding import Founded, found_devnet, found_home
 from eubchain.node.home import Home
@@ -164,6 +165,8 @@ async def simulated(
     validators: int = 4,
 ) -> Cluster:
     """Found a network, start its validators, play a scenario, check agreement."""
+    # Short chains: a run proposes little, and hashing long ones would be most of its time.
+    monkeypatch.setattr(founding, "REVEALS_ON_DEV", 2**10)
     cluster = Cluster(root, seed, weather, validators)
     monkeypatch.setattr(node_module, "VerifyPool", InlinePool)
     monkeypatch.setattr(node_module, "wall_clock_ms", cluster.world.clock_ms)

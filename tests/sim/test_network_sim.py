@@ -11,6 +11,8 @@ import trio
 from p2p.sim_net import Weather
 from tests.sim.cluster import Cluster, simulated
 
+pytestmark = pytest.mark.slow
+
 FAIR = Weather()
 FOUL = Weather(latency_s_min=0.005, latency_s_max=0.15, loss=0.05, duplication=0.1)
 
