@@ -107,6 +107,7 @@ class Proving:
             self.last = f"the proof for block {window.window} was refused: {refused.wording.sentence}"
             log.warning("a proof was refused", why=str(refused))
             return
+        self._reserve_ms = self._reserve_ms * 3 // 4
         self.last = f"{shares} shares in the window of block {window.window}"
         log.info("proved", window=window.window, shares=shares, tiles=answer.tiles)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
@@ -19,6 +20,22 @@ from spark_node.prover.search import prove
 LOWEST_PRIORITY = 19
 
 
+def once_or_until(deadline: float) -> Callable[[], bool]:
+    """Go on until the deadline, but once in any case.
+
+    On a busy machine the time may be over when the search begins; a spark that never tried a tile would
+    never be credited.
+    """
+    is_first = True
+
+    def may_go_on() -> bool:
+        nonlocal is_first
+        was_first, is_first = is_first, False
+        return was_first or time.monotonic() < deadline
+
+    return may_go_on
+
+
 def main() -> int:
     """Serve one order; a `Fault` is one line on standard error and status 1."""
     os.nice(LOWEST_PRIORITY)
@@ -27,7 +44,7 @@ def main() -> int:
     try:
         order = ORDER_CODEC.decode(sys.stdin.buffer.read())
         deadline = started + order.budget_ms / 1000
-        answer = prove(choose_backend(order.backend), order.assignment, lambda: time.monotonic() < deadline)
+        answer = prove(choose_backend(order.backend), order.assignment, once_or_until(deadline))
     except Fault as fault:
         sys.stderr.write(f"{fault}\n")
         return 1
