@@ -215,6 +215,10 @@ class Ledger(LedgerReader):
         """The value of a state key at the head, or None; recent ones come from memory."""
         return self._cache.get(key)
 
+    def drop_cache(self) -> None:
+        """Read every value from the disk again."""
+        self._cache = ValueCache(super().get)
+
     # -------------------------------------------------------------- appending
 
     def append(self, new: NewBlock) -> None:

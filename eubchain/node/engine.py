@@ -390,7 +390,7 @@ class Engine:
     async def _second_opinion(self, height: int, block_id: bytes) -> None:
         """Everybody else finds it valid: look once more, then stop rather than sign anything."""
         log.error("a quorum stands behind a block found invalid; executing it again", block=block_id.hex())
-        executed = await self._production.judge(self._blocks[block_id])
+        executed = await self._production.judge_afresh(self._blocks[block_id])
         if executed is None:
             raise Fault(DIVERGED, height=height, block=block_id)
         self._executed[block_id] = executed

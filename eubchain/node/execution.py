@@ -180,6 +180,11 @@ class Execution:
         self.ledger.advance(prepared)
         self.verdicts.look(heads.view(self.ledger, self.rules))
 
+    def drop_caches(self) -> None:
+        """Forget what could be wrong in memory: values read before, verdicts known before."""
+        self.ledger.drop_cache()
+        self.verdicts.drop()
+
     def last_commit(self) -> Commit | None:
         """The commit for the head, which the next block carries; None at height 0."""
         return self.ledger.commit(self.ledger.height) if self.ledger.height else None

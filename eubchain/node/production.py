@@ -35,6 +35,7 @@ from vm.funds import ACCOUNTS
 from vm.inclusion import EXPIRED, FEE_NOT_COVERED, Broken
 from vm.registry import decode_candidate
 from vm.rules import Rules
+from vm.slices import SLICE_TRANSACTIONS
 from vm.validator import VALIDATORS
 from vm.validity import BlockInvalid
 
@@ -141,13 +142,37 @@ class Production:
             log.error("a proposed block met a bug; it is voted against", cause=str(broken), exc_info=True)
         return None
 
+    async def judge_afresh(self, block: Block) -> Executed | None:
+        """`judge` with every cache dropped: for a block that a quorum found valid and this node did not."""
+        self.execution.drop_caches()
+        try:
+            return await self._execute(block, is_decided=False, is_afresh=True)
+        except Fault as fault:
+            log.error("a block is invalid also without caches", height=block.header.height, why=str(fault))
+        except Broken as broken:
+            log.error("a proposed block met a bug again", cause=str(broken), exc_info=True)
+        return None
+
     async def execute(self, block: Block, *, is_decided: bool = False) -> Executed:
         """All of a block's validity: header, commit, signatures, execution. Raises `Fault`, `Broken`.
 
-        Of a decided block, proofs of resource are first taken as the network judged them.
+        Of a decided block, proofs of resource are first taken as the network judged them; if it is invalid
+        here, it is executed once more with every cache dropped before that is believed.
         """
+        try:
+            return await self._execute(block, is_decided=is_decided)
+        except Fault as fault:
+            if not is_decided:
+                raise
+            height = block.header.height
+            log.error("a decided block is invalid; once more without caches", height=height, why=str(fault))
+        self.execution.drop_caches()
+        return await self._execute(block, is_decided=True, is_afresh=True)
+
+    async def _execute(self, block: Block, *, is_decided: bool, is_afresh: bool = False) -> Executed:
+        validity.check_sizes(self.rules, block.transactions)  # before anything is done with each of them
         async with self._turn:
-            candidates = await self._candidates(block.transactions)
+            candidates = await self._candidates(block.transactions, is_afresh)
             checks: list[SignatureCheck] = []
 
             def collect(more: Sequence[SignatureCheck]) -> bool:
@@ -161,12 +186,14 @@ class Production:
                 raise BlockInvalid(validity.COMMIT_UNSIGNED, height=block.header.height - 1)
             return await self.execution.execute(block, candidates, is_decided=is_decided)
 
-    async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate[Any]]:
+    async def _candidates(self, raws: Sequence[bytes], is_afresh: bool) -> list[Candidate[Any]]:
         """A block's transactions: from the mempool, where they were verified, or verified now."""
         found: list[Candidate[Any]] = []
         checks: list[SignatureCheck] = []
-        for raw in raws:
-            known = self._mempool.by_wtxid(wtxid_of(raw))
+        for index, raw in enumerate(raws):
+            if index % SLICE_TRANSACTIONS == SLICE_TRANSACTIONS - 1:
+                await trio.lowlevel.checkpoint()
+            known = None if is_afresh else self._mempool.by_wtxid(wtxid_of(raw))
             if known is None:
                 known = decode_candidate(raw, self.rules)
                 checks += signature_checks(known.transaction, self.rules.genesis)

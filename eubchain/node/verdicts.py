@@ -57,6 +57,10 @@ class Verdicts:
         self._turn = trio.Lock()
         """One batch at a time: two would judge the same claims twice."""
 
+    def drop(self) -> None:
+        """Forget every verdict; they are judged again when they are asked for."""
+        self._known = {}
+
     def judge(self, claim: Claim) -> int:
         """The verdict on a claim; known, unless nobody asked for it in time."""
         verdict = self._known.get(claim)

@@ -34,7 +34,9 @@ from eubchain.node.workers import Verdict, VerifyPool
 from tests.world import CHAIN_ID, GENESIS_TIME_MS, Operator, World, verify_all
 from vm.account import Transfer
 from vm.evidence import EVIDENCE_UNSIGNED, OFFENDER_UNKNOWN, Said, SubmitEvidence
+from vm.funds import ACCOUNTS, Account
 from vm.genesis import genesis_writes
+from vm.validity import BLOCK_TOO_LARGE, BlockInvalid
 
 A, B = bytes([1]) * 32, bytes([2]) * 32
 
@@ -189,3 +191,41 @@ def test_a_validator_whose_reveals_are_used_up_lets_its_turn_pass() -> None:
     engine = Engine.__new__(Engine)
     engine._production = cast(Production, NothingToReveal())
     trio.run(engine._build, 7, 0)
+
+
+def test_a_value_gone_wrong_in_memory_does_not_part_a_node_from_its_network(node: OneNode) -> None:
+    """What a quorum found valid is executed once more from the disk before the node believes itself."""
+
+    async def story() -> None:
+        await node.service.submit([node.world.sign("alice", Transfer(node.world["bob"].address, 7))])
+        block = (await node.production.build(0)).block
+        assert len(block.transactions) == 1
+        key = ACCOUNTS.prefix + node.world["alice"].address
+
+        def corrupt() -> None:
+            node.ledger._cache.write({key: encode(Account(0, 10**15))})
+
+        corrupt()
+        assert await node.production.judge(block) is None
+        assert await node.production.judge_afresh(block) is not None
+        corrupt()
+        executed = await node.production.execute(block, is_decided=True)
+        await node.production.execution.commit(executed, node.world.commit_for(block))
+        assert node.ledger.height == 1
+
+    run(story)
+
+
+def test_a_block_of_too_many_transactions_is_refused_before_any_is_looked_at(tmp_path: Path) -> None:
+    """Their number alone refuses it: decoding and checking them would be the proposer's weapon."""
+    chain = replace(DEV.chain, block_transactions_max=3)
+    node = OneNode(tmp_path, replace(DEV, chain=chain))
+
+    async def story() -> None:
+        block = (await node.production.build(0)).block
+        with pytest.raises(BlockInvalid) as caught:
+            await node.production.execute(replace(block, transactions=(b"no transaction",) * 4))
+        assert caught.value.reason is BLOCK_TOO_LARGE
+
+    run(story)
+    node.ledger.close()
