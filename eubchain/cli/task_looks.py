@@ -100,14 +100,37 @@ def status(task: Task) -> None:
 
 
 async def _status(text: str) -> None:
+    from eubchain.client.task_run.market import look
+
     task, journal = identify(text)
     async with Connection(SESSION.url) as node:
         network = await open_network(node)
+        if journal is not None and await look(node, network, task) is None and _tell_kept(journal):
+            return
         sight = await _look(node, network, task)
         if SESSION.json:
             SESSION.result(await node.call("task_get", task="0x" + task.hex()))
             return
         SESSION.say("\n".join(status_lines(sight, network, journal)))
+
+
+def _tell_kept(journal: Journal) -> bool:
+    """Tell the end of a task that the chain has forgotten, from the journal; False when it has none."""
+    from eubchain.client.task_run.quantities import show_clock
+
+    state, ending = journal.state, journal.state.ending
+    if ending is None:
+        return False
+    lines = [f"task {state.task}", f"  {state.program} ({state.runtime})"]
+    lines += [f"  {name:<10} {show_clock(seconds)}" for name, seconds in ending.seconds.items()]
+    lines += [
+        f"  {ending.why}",
+        f"  {ending.money}",
+        "  The chain has let go of it; this is what the journal keeps.",
+    ]
+    facts = {"task": state.task, "seconds": ending.seconds, "is_kept_here_only": True}
+    SESSION.result({**facts, **ending.facts}, "\n".join(lines))
+    return True
 
 
 def status_lines(sight: Sight, network: Network, journal: Journal | None) -> list[str]:
@@ -236,7 +259,9 @@ async def _list() -> None:
         for journal in Journals(SESSION.home).all():
             state = journal.state
             sight = await look(node, network, journal.task)
-            stands = "settled, or never included" if sight is None else stage_words(sight, interval)
+            ending = state.ending.facts["ending"].replace("_", " ") if state.ending is not None else ""
+            away = ending or "settled, or never included"
+            stands = away if sight is None else stage_words(sight, interval)
             posted = datetime.datetime.fromtimestamp(state.posted_s).strftime("%Y-%m-%d %H:%M")
             rows.append((state.task[:12], posted, state.program[:40], format_eubc(state.maximum), stands))
             facts.append(
@@ -274,14 +299,17 @@ def report(
 
 async def _report(text: str, cloud_hour: str | None, alone: str | None) -> None:
     from eubchain.client.task_run import story
+    from eubchain.client.task_run.market import look
     from eubchain.client.task_run.quantities import parse_duration, show_clock
 
     async with journal_requester(text) as (requester, journal):
         network, state = requester.network, journal.state
         cloud = parse_eubc(cloud_hour) if cloud_hour is not None else state.cloud_hour
+        if await look(requester.node, network, journal.task) is None and _tell_kept(journal):
+            return
         sight = await _look(requester.node, network, journal.task)
         interval = network.rules.params.chain.block_interval_ms
-        spans = stage_spans(sight, interval)
+        spans = story.stage_spans(sight, interval)
         lines = [f"task {state.task}", f"  {state.program} ({state.runtime})"]
         facts: dict[str, Any] = {"task": state.task, "seconds": dict(spans)}
         lines += [f"  {name:<10} {show_clock(seconds)}" for name, seconds in spans]
@@ -304,20 +332,3 @@ async def _report(text: str, cloud_hour: str | None, alone: str | None) -> None:
             facts |= {"alone_seconds": own, "took_seconds": took}
             lines.append(f"  alone      {show_clock(own)}; here {show_clock(took)} from post to delivery")
         SESSION.result(facts, "\n".join(lines))
-
-
-def stage_spans(sight: Sight, interval_ms: int) -> list[tuple[str, int]]:
-    """Seconds of each stage that has begun, by heights."""
-    from eubchain.client.task_run.quantities import seconds_of
-
-    seat, now = sight.seat, sight.task.final or sight.height
-    if seat is None:
-        return [("waiting", seconds_of(now - sight.task.posted, interval_ms))]
-    begun = seat.started or now
-    spans = [("to start", seconds_of(begun - sight.task.posted, interval_ms))]
-    if seat.started:
-        ended = seat.delivered or now
-        spans.append(("running", seconds_of(ended - seat.started, interval_ms)))
-        if seat.delivered:
-            spans.append(("review", seconds_of(now - seat.delivered, interval_ms)))
-    return spans

@@ -212,6 +212,8 @@ def stage_words(sight: Sight, interval_ms: int) -> str:
         return show_clock(seconds_of(max(0, blocks), interval_ms))
 
     seat = sight.seat
+    if sight.is_final:
+        return "settled" if seat is not None else "ended without a match"
     if seat is None:
         left = clock(sight.offers_end - sight.height)
         return f"waiting for offers, {left} left (block {sight.offers_end}), {sight.task.offers} so far"
@@ -255,7 +257,7 @@ def show_preview(preview: Preview, network: Network) -> None:
 
 def preview_lines(preview: Preview, network: Network) -> list[str]:
     """The table of candidates and the figures."""
-    from eubchain.client.task_run.quantities import seconds_of, show_clock, show_size
+    from eubchain.client.task_run.quantities import counted, seconds_of, show_clock, show_size
 
     interval = network.rules.params.chain.block_interval_ms
     order, quote, windows = preview.order, preview.quote, preview.windows
@@ -292,7 +294,7 @@ def preview_lines(preview: Preview, network: Network) -> list[str]:
     cloud = order.cloud_hour * order.time_s // 3_600
     return [
         *lines,
-        f"  runs       {order.program} ({order.runtime}), {preview.measured.files} files, "
+        f"  runs       {order.program} ({order.runtime}), {counted(preview.measured.files, 'file')}, "
         f"{show_size(preview.measured.size)} of input",
         f"  needs      {_needs(order)}",
         f"  reserves   {format_eubc(quote.escrow)} EUBC for the spark; what is not used comes back",

@@ -125,6 +125,7 @@ def fetch(
     """
 
     async def step(requester: Requester, journal: Journal) -> None:
+        from eubchain.client.task_run.quantities import counted
         from eubchain.client.task_run.results import fetch_result
 
         seat = (await sight_of(requester, journal.task)).seat
@@ -139,7 +140,8 @@ def fetch(
             "bytes": fetched.size,
             "result_sha256": fetched.digest.hex(),
         }
-        SESSION.result(facts, f"result in {fetched.directory}: {fetched.files} files, the digest is right")
+        files = counted(fetched.files, "file")
+        SESSION.result(facts, f"result in {fetched.directory}: {files}, the digest is right")
         SESSION.follow(f"eubchain task accept {task}")
 
     SESSION.run(_with_journal, task, step)

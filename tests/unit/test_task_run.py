@@ -255,6 +255,17 @@ async def test_the_impossible_is_said_before_a_signature(
             assert requester.journals.all() == []
 
 
+async def test_what_is_no_module_is_refused_before_anything_is_paid_for_it(scene: Scene) -> None:
+    """Else a spark would find out, and be paid for finding out."""
+    module = scene.room / "typo.wasm"
+    module.write_bytes(b"#!/bin/sh\n")
+    with trio.fail_after(LIMIT_S):
+        async with scene.open() as (requester, _, __):
+            with pytest.raises(Fault, match="no WebAssembly module"):
+                await preview_order(requester, replace(scene.order, module=module))
+            assert requester.journals.all() == []
+
+
 async def test_the_previewed_fee_covers_what_the_steps_cost(scene: Scene) -> None:
     with trio.fail_after(LIMIT_S):
         async with scene.open() as (requester, spark, nursery):
@@ -262,6 +273,10 @@ async def test_the_previewed_fee_covers_what_the_steps_cost(scene: Scene) -> Non
             nursery.start_soon(spark.echo)
             await run_task(requester, scene.order, Quiet())
             fees = requester.journals.all()[0].state.fees
+            kept = requester.journals.all()[0].state.ending
+    assert kept is not None, "the chain forgets the task one day; the journal does not"
+    assert kept.facts["spent"] == str(eubc(1))
+    assert set(kept.seconds) == {"to start", "running", "review"}
     assert 0 < fees <= preview.fees_max
     assert preview.quote.escrow == eubc(2)
     assert [c.spark.hardware for c in preview.candidates] == [HARDWARE]

@@ -96,6 +96,13 @@ def test_a_command_that_is_not_found_is_named() -> None:
     assert story.failure_sentence(seat, None) == "Your program ended with an error of its own (exit 127)."
 
 
+def test_what_the_spark_adds_to_its_sentence_is_told() -> None:
+    """A trap or a refused module is the requester's to mend, so its name must arrive."""
+    seat = seat_in(Stage.REVIEW, Failure(FailCode.FORBIDDEN, 159, bytes(32), bytes(32)))
+    report = ErrorReport(159, "The program asked for something (exit 159). (it imports env.now)", b"")
+    assert story.failure_sentence(seat, report).endswith("(exit 159): it imports env.now.")
+
+
 @pytest.mark.parametrize("code", list(FailCode))
 def test_every_kind_of_failure_has_its_words(code: FailCode) -> None:
     seat = seat_in(Stage.REVIEW, Failure(code, 137, bytes(32), bytes(32)))
@@ -117,6 +124,9 @@ def test_an_unmatched_task_says_why_and_costs_nothing() -> None:
     assert expired.facts["spent"] == "0"
     chosen = story.close(sight(None, ending=Ending.EXPIRED, offers=2), STATE, RETAIN)
     assert "Nobody was chosen" in chosen.why
+    assert ("image" in expired.why) == (STATE.runtime == "docker")
+    contained = story.close(sight(None, ending=Ending.EXPIRED), replace(STATE, runtime="docker"), RETAIN)
+    assert "none may have the image" in contained.why, "a wrong name is not a low price"
     cancelled = story.close(sight(None, ending=Ending.CANCELLED_OPEN), STATE, RETAIN)
     assert cancelled.why.startswith("You cancelled")
 

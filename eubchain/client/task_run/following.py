@@ -28,7 +28,7 @@ from eubchain.client.task_run.journal import Journal
 from eubchain.client.task_run.log_tail import follow_log
 from eubchain.client.task_run.market import OfferSight, Sight, look, standing_offers
 from eubchain.client.task_run.posting import finish_post
-from eubchain.client.task_run.quantities import seconds_of
+from eubchain.client.task_run.quantities import counted, seconds_of
 from eubchain.client.task_run.requester import Requester
 from eubchain.client.task_run.results import RESULT_UNAVAILABLE, Fetched, fetch_report, fetch_result
 from eubchain.client.task_run.scoring import score_result
@@ -238,7 +238,7 @@ class _Pursuit:
             return
         self._offers = offers
         best = offers[0] if offers else None
-        text = f"{len(offers)} offer{'s' if len(offers) != 1 else ''}"
+        text = counted(len(offers), "offer")
         if best is not None:
             text += f", the best {story.amount(best.price)} from {self._requester.network.show(best.spark)}"
         if best is not None and sight.task.by_hand:
@@ -346,7 +346,8 @@ class _Pursuit:
                     raise
                 self._tell("away", f"{fault.facts['why']!s} Asking again.")
                 await trio.sleep(FETCH_PAUSE_S)
-        text = f"result in {fetched.directory}: {fetched.files} files, digest {fetched.digest.hex()} is right"
+        files = counted(fetched.files, "file")
+        text = f"result in {fetched.directory}: {files}, digest {fetched.digest.hex()} is right"
         self._tell(
             "fetched",
             text,
@@ -379,7 +380,8 @@ class _Pursuit:
         closing = story.close(sight, self._journal.state, retain)
         self._tell("closed", f"{closing.why}\n{closing.money}", **closing.facts)
         # Only now: a crash before it has the same told again.
-        self._journal.note(is_told=True)
+        kept = story.kept(closing, sight, self._requester.interval_ms)
+        self._journal.note(is_told=True, ending=kept)
         self._journal.drop_sealed()
         return Followed(sight, closing)
 

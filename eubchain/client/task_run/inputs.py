@@ -30,6 +30,9 @@ from spark_node.storage.seal_requests import Sealed
 from spark_node.storage.sealing import seal_directory
 from spark_node.storage.store import Progress
 
+MODULE_BEGINNING = b"\0asm\1\0\0\0"
+"""Of every module of WebAssembly 1 and 2; components begin otherwise and are not run."""
+
 
 class Measured(NamedTuple):
     """What an input is before it is packed."""
@@ -61,6 +64,8 @@ def _measure(order: Order) -> Measured:
         content = order.module.read_bytes()
         if len(content) > MODULE_BYTES_MAX:
             raise Fault(MODULE_TOO_LARGE, size=len(content), limit=MODULE_BYTES_MAX)
+        if not content.startswith(MODULE_BEGINNING):
+            refuse("module", f"{order.module} is no WebAssembly module (in its binary format)")
         module_digest = hashlib.sha256(content).digest()
         mark.update(module_digest)
         files, size = files + 1, size + len(content)

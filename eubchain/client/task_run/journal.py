@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -99,6 +99,16 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "Keys(…)"
 
 
+class KeptEnding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a task ended, kept here because the chain forgets a task some time after its end."""
+
+    why: str
+    money: str
+    facts: dict[str, Any]
+    seconds: dict[str, int]
+    """Of each stage."""
+
+
 class JournalState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a task stands on this side; replaced whole."""
 
@@ -132,6 +142,7 @@ class JournalState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the local check; -1 before or without one."""
     is_told: bool = False
     """Whether the person was told how it ended."""
+    ending: KeptEnding | None = None
 
 
 class Journal:

@@ -8,6 +8,7 @@ Errors: 3152 order_invalid; 3300 of the spec.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -100,8 +101,8 @@ class Order:
     def program(self) -> str:
         """What runs, for people."""
         if self.module is not None:
-            return " ".join((self.module.name, *self.command))
-        return " ".join(self.command) or "the image's own command"
+            return shlex.join((self.module.name, *self.command))
+        return shlex.join(self.command) or "the image's own command"
 
 
 def refuse(what: str, why: str) -> NoReturn:

@@ -53,6 +53,11 @@ def parse_size(text: str) -> int:
     return size
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: 1 file, 2 files."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def show_size(size: int) -> str:
     """A size in the largest unit that leaves a whole part."""
     for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):

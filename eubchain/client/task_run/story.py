@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from consensus.types.amounts import format_eubc
-from eubchain.client.task_run.journal import JournalState
+from eubchain.client.task_run.journal import JournalState, KeptEnding
 from eubchain.client.task_run.market import Sight
+from eubchain.client.task_run.quantities import seconds_of
+from spark_node.job import DOCKER
 from spark_node.storage.logs import ErrorReport
 from vm.task.payloads import FailCode
 from vm.task.quotes import CancelQuote, answers, cost_of_cancel, cost_so_far
@@ -50,13 +52,19 @@ def failure_sentence(seat: Seat, report: ErrorReport | None) -> str:
     assert seat.failure is not None, "there is a claim to word"
     status, cause = seat.failure.exit_status, report.cause if report is not None else ""
     if seat.failure.code != FailCode.EXIT:
-        return f"{FAILURES[FailCode(seat.failure.code)]} (exit {status})."
+        return f"{FAILURES[FailCode(seat.failure.code)]} (exit {status}){_detail(cause)}."
     _, colon, program = cause.partition("): ")
     if status == COMMAND_NOT_FOUND and colon:
         return f"Your command was not found (exit {status}): {program.rstrip('.')}."
     if status == COMMAND_NOT_EXECUTABLE and colon:
         return f"Your command cannot be executed (exit {status}): {program.rstrip('.')}."
-    return f"Your program ended with an error of its own (exit {status})."
+    return f"Your program ended with an error of its own (exit {status}){_detail(cause)}."
+
+
+def _detail(cause: str) -> str:
+    """What the spark adds to its usual sentence: a trap's name, a refused import, the engine's words."""
+    detail = cause.partition(". ")[2].strip("(). ")
+    return f": {detail}" if detail else ""
 
 
 def failure_costs(sight: Sight) -> str:
@@ -129,13 +137,38 @@ def _close_unmatched(sight: Sight, state: JournalState, retain_blocks: int) -> C
     elif sight.task.offers:
         why = f"Nobody was chosen among the offers by block {sight.offers_end}."
     else:
+        image = "none may have the image or be able to fetch it, " if state.runtime == DOCKER else ""
         why = (
-            f"No spark offered by block {sight.offers_end}: the price may be too low for them, "
-            "or all that could do it are busy. It costs nothing to ask again with a higher --price."
+            f"No spark offered by block {sight.offers_end}: {image}the price may be too low for them, or all "
+            "that could do it are busy. "
         )
+        if state.runtime == DOCKER:
+            why += "Check that the image's name is right and that anybody may pull it; then ask again."
+        else:
+            why += "It costs nothing to ask again with a higher --price."
     money = f"{amount(sight.maximum)} came back. {_rest(sight, state, retain_blocks)}"
     facts = _facts(sight, state, sight.task.ending, 0, sight.maximum) | {"blame": "nobody"}
     return Closing(why, money, facts, is_good=False)
+
+
+def kept(closing: Closing, sight: Sight, interval_ms: int) -> KeptEnding:
+    """The end as the journal keeps it."""
+    return KeptEnding(closing.why, closing.money, closing.facts, dict(stage_spans(sight, interval_ms)))
+
+
+def stage_spans(sight: Sight, interval_ms: int) -> list[tuple[str, int]]:
+    """Seconds of each stage that has begun, by heights."""
+    seat, now = sight.seat, sight.task.final or sight.height
+    if seat is None:
+        return [("waiting", seconds_of(now - sight.task.posted, interval_ms))]
+    begun = seat.started or now
+    spans = [("to start", seconds_of(begun - sight.task.posted, interval_ms))]
+    if seat.started:
+        ended = seat.delivered or now
+        spans.append(("running", seconds_of(ended - seat.started, interval_ms)))
+        if seat.delivered:
+            spans.append(("review", seconds_of(now - seat.delivered, interval_ms)))
+    return spans
 
 
 def _why(seat: Seat, outcome: Outcome, back: int, state: JournalState) -> str:
