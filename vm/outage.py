@@ -53,10 +53,9 @@ def decide(state: State, counted: Tally) -> bool:
 
 
 def was_outage(state: State, epoch: int) -> bool:
-    """Whether an epoch that has ended was an outage."""
+    """Whether an epoch that has ended was an outage; of one that is forgotten it cannot be said any more."""
     found = state.get(EPOCHS, _key(epoch))
-    assert found is not None, "asked after the epoch's end, and kept while a forfeit may ask"
-    return found.outage
+    return found is not None and found.outage
 
 
 def forget(state: State, epoch: int) -> None:

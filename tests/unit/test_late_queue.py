@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from consensus.types.amounts import eubc
 from consensus.types.params import DEV, Params
 from tests.world import World
+from vm import head as heads
 from vm.due import DUE
 from vm.outage import EPOCHS
 from vm.spark import Hardware, RegisterSpark
@@ -35,9 +36,8 @@ def post(offer: int) -> Post:
     return Post(0, 0, (role,), 0, (), (), Windows(offer, 20, WINDOWS_START, 4, 2), 0, False, None, b"spec")
 
 
-def test_a_forfeit_that_fires_many_epochs_late_is_decided_by_its_own_epoch() -> None:
-    """Its epoch's decision is kept for it; without it the chain would stop there."""
-    world = World(slow())
+def vanished(world: World, place: int) -> int:
+    """A seat whose spark does not start; the height at which it is late, at this place of an epoch."""
     world.succeed("bob", Bond(eubc(50)))
     world.succeed("bob", RegisterSpark(RECIPIENT, HARDWARE, 2, True, 1))
     task = world.submit("alice", post(2))
@@ -45,11 +45,16 @@ def test_a_forfeit_that_fires_many_epochs_late_is_decided_by_its_own_epoch() -> 
     world.succeed("bob", Offer(task, 0, eubc(1), 4))
     while not world.events(events.MATCHED.code):
         world.block()
-    grant = Grant(task, bytes(32), (SeatEnvelope(0, b"sealed"),))
-    while (world.height + 2 + WINDOWS_START) % EPOCH_BLOCKS != 2:
+    while (world.height + 1 + WINDOWS_START) % EPOCH_BLOCKS != place:
         world.block()
-    world.succeed("alice", grant)
-    vanishes = world.height + WINDOWS_START
+    world.succeed("alice", Grant(task, bytes(32), (SeatEnvelope(0, b"sealed"),)))
+    return world.height + WINDOWS_START
+
+
+def test_a_forfeit_that_fires_many_epochs_late_is_decided_by_its_own_epoch() -> None:
+    """Its epoch's decision is kept for it; without it the chain would stop there."""
+    world = World(slow())
+    vanishes = vanished(world, 1)
     for _ in range(FLOOD):
         world.submit("carol", post(vanishes - world.height))
     world.block()
@@ -68,3 +73,20 @@ def test_a_forfeit_that_fires_many_epochs_late_is_decided_by_its_own_epoch() -> 
     world.until_epoch_end()
     kept = [int.from_bytes(key, "big") for key, _ in world.view.scan(EPOCHS)]
     assert min(kept) > epoch, "what no forfeit waits for is forgotten"
+
+
+def test_whoever_failed_in_an_outage_is_excused_however_late_the_queue_notices() -> None:
+    """The epoch in which the clock ran out decides, not the one in which somebody let the entry fire."""
+    world = World(slow(), validators=7)
+    vanishes = vanished(world, 5)
+    for _ in range(3 * EPOCH_BLOCKS):
+        world.submit("carol", post(vanishes - world.height - 1))
+    outage = heads.epoch_of(vanishes, EPOCH_BLOCKS)
+    while not list(world.view.scan(FORFEITS)):
+        world.block(absent=["v5", "v6"] if world.epoch == outage else [])
+    assert world.epoch > outage + 1, "its own epoch is over"
+    while list(world.view.scan(FORFEITS)):
+        world.block()
+    assert world.events(events.FORFEIT_RETURNED.code)
+    assert not world.events(events.FORFEIT_BURNED.code)
+    world.check()

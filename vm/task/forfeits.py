@@ -12,7 +12,7 @@ import msgspec
 
 from vm import due, funds, standing
 from vm.due import DueKind
-from vm.head import first_height
+from vm.head import epoch_of, first_height
 from vm.outage import was_outage
 from vm.spark import SPARKS
 from vm.state import State
@@ -33,15 +33,20 @@ DECIDED_AT_ONCE = 16
 """Forfeits per due entry: one entry's work stays small, however many sparks failed."""
 
 
-def hold(state: State, task_id: bytes, number: int, seat: Seat, amount: int) -> None:
-    """Hold `amount` grains of a closing seat's gas until the running epoch has closed."""
-    epoch = state.block.epoch
+def hold(state: State, task_id: bytes, number: int, seat: Seat, amount: int, ended: int) -> None:
+    """Hold `amount` grains of a closing seat's gas until the epoch has closed in which its clock `ended`.
+
+    That epoch may be over already when the due queue runs late; it decides all the same.
+    """
+    length = state.block.params.chain.epoch_blocks
+    epoch = epoch_of(ended, length)
     state.put(FORFEITS, forfeit_key(epoch, task_id, number), Forfeit(seat.spark, amount, seat.price))
-    after = first_height(epoch + 1, state.block.params.chain.epoch_blocks)
+    after = max(first_height(epoch + 1, length), state.block.height)
     due.schedule(state, after, DueKind.FORFEITS, epoch.to_bytes(8, "big"))
     spark = state.get(SPARKS, seat.spark)
     assert spark is not None, "a seated spark has its record"
-    state.put(SPARKS, seat.spark, msgspec.structs.replace(spark, failed_epoch=epoch + 1))
+    failed = max(spark.failed_epoch, epoch + 1)
+    state.put(SPARKS, seat.spark, msgspec.structs.replace(spark, failed_epoch=failed))
 
 
 def decide(state: State, entry: bytes, due_height: int) -> None:

@@ -172,7 +172,7 @@ def close_seat(
     _move(state, task, seat, outcome)
     _testify(state, task, seat, ROWS[ending], quality)
     if outcome.gas_held:
-        forfeits.hold(state, task_id, number, seat, outcome.gas_held)
+        forfeits.hold(state, task_id, number, seat, outcome.gas_held, ended)
     change_spark(state, seat.spark, slots=0 if seat.stage == Stage.RESERVED else -1, exposure=-seat.gas)
     closed = msgspec.structs.replace(
         seat, stage=Stage.CLOSED, entered=state.block.height, deadline=0, outcome=outcome
