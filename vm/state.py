@@ -205,6 +205,11 @@ class State:
         self.supply = SupplyColumns(self.get(SUPPLY, b"") or EMPTY_SUPPLY)
         self._saved = self.supply.save()
 
+    @property
+    def records_held(self) -> int:
+        """How many records are in memory, read or written; a state that is only read grows by reading."""
+        return len(self._values)
+
     def get(self, table: Table[R], key: bytes) -> R | None:
         """The record, or None."""
         full = table.prefix + key

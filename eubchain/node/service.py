@@ -57,6 +57,8 @@ log = structlog.get_logger("node")
 VERSION = "0.1.0"
 PROOF_WRITES_MAX = 1_000
 """Entries that a proof of an earlier height may take back: some 10 ms of work on the loop."""
+VIEW_RECORDS_MAX = 100_000
+"""Records that reading for others keeps in memory, should no block come for long."""
 STALE_INTERVALS = 20
 """Without a block for so many intervals a node is not ready: it stands alone or the chain stands still."""
 
@@ -138,6 +140,8 @@ class Service:
 
     def view(self) -> State:
         """State at the present head."""
+        if self._view.records_held > VIEW_RECORDS_MAX:
+            self._view = heads.view(self._ledger, self._rules)
         return self._view
 
     def health(self) -> dict[str, Any]:
@@ -201,9 +205,8 @@ class Service:
         return outcomes
 
     def _admit(self, candidate: Candidate[Any]) -> bool:
-        sender = candidate.transaction.body.sender
-        nonce = funds.account(self._view, sender).nonce
-        known = Sender(nonce, funds.spendable(self._view, sender))
+        sender, view = candidate.transaction.body.sender, self.view()
+        known = Sender(funds.account(view, sender).nonce, funds.spendable(view, sender))
         try:
             return self._mempool.add(candidate, known, self._ledger.height + 1)
         except Rejected as refusal:

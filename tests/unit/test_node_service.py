@@ -23,6 +23,7 @@ from consensus.types.vote import PREVOTE, vote_hash
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.mempool import Mempool
+from eubchain.node import service
 from eubchain.node.engine import Engine
 from eubchain.node.execution import Execution
 from eubchain.node.metrics import Metrics
@@ -32,6 +33,7 @@ from eubchain.node.service import Service
 from eubchain.node.verify_worker import VERDICT_BYTES, transaction_verdict
 from eubchain.node.workers import Verdict, VerifyPool
 from tests.world import CHAIN_ID, GENESIS_TIME_MS, Operator, World, verify_all
+from vm import funds
 from vm.account import Transfer
 from vm.evidence import EVIDENCE_UNSIGNED, OFFENDER_UNKNOWN, Said, SubmitEvidence
 from vm.funds import ACCOUNTS, Account
@@ -229,3 +231,13 @@ def test_a_block_of_too_many_transactions_is_refused_before_any_is_looked_at(tmp
 
     run(story)
     node.ledger.close()
+
+
+def test_reading_for_strangers_does_not_fill_memory_while_no_block_comes(
+    node: OneNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that waits for the network still answers, at any rate and for any time."""
+    monkeypatch.setattr(service, "VIEW_RECORDS_MAX", 10)
+    for number in range(1_000):
+        assert funds.account(node.service.view(), number.to_bytes(20, "big")).balance == 0
+        assert node.service.view().records_held <= 12

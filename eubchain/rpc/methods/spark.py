@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from consensus.resource.windows import last_proof_at, opens_at, takes_proofs_at
 from consensus.types.address import format_address, parse_address
 from consensus.types.errors import Fault, Reason
@@ -16,6 +18,9 @@ from eubchain.rpc.method import AddressText, Decimal, Hex, View, method
 from vm import members, stake, standing, windows
 from vm.members import Register
 from vm.spark import ACTIVE, SPARKS, Spark
+
+SLICE_SPARKS = 32
+"""Sparks shown between two pauses."""
 
 NO_SUCH_SPARK = Reason(
     2350,
@@ -84,7 +89,9 @@ async def list_sparks(backend: Backend) -> list[SparkView]:
     """Every registered spark that has not retired, the highest coefficient first."""
     state = backend.view()
     found = []
-    for address in members.addresses(state, Register.SPARKS):
+    for index, address in enumerate(members.addresses(state, Register.SPARKS)):
+        if index % SLICE_SPARKS == SLICE_SPARKS - 1:
+            await trio.lowlevel.checkpoint()
         spark = state.get(SPARKS, address)
         assert spark is not None, "a listed spark has its record"
         found.append(spark_view(backend, address, spark))
