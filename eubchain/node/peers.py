@@ -29,6 +29,7 @@ from eubchain.node.hearing import Heard, Hearing
 from eubchain.node.network import Final
 from eubchain.node.proposed import ProposedBlocks
 from eubchain.node.sync import Sync
+from eubchain.node.trust_gate import TrustGate
 from eubchain.node.workers import VerifyPool
 from eubchain.rpc.backend import Submitted
 from p2p.faults import HELLO_FALSE, PeerFault
@@ -106,6 +107,7 @@ class Peers:
         pool: VerifyPool,
         take: Callable[[list[bytes]], Awaitable[list[Submitted]]],
         is_validator: bool,
+        gate: TrustGate | None = None,
     ) -> None:
         self.net, self._rules, self._ledger, self._mempool = net, rules, ledger, mempool
         self._is_validator = is_validator
@@ -117,7 +119,7 @@ class Peers:
         self.hearing = Hearing(rules, pool, self._deliver, self._pass_on, self._accuse)
         self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block)
         self.gossip = Gossip(net, mempool, take)
-        self.sync = Sync(net, ledger, rules, pool, self, self._overtake)
+        self.sync = Sync(net, ledger, rules, pool, self, self._overtake, gate)
         self._take_evidence: Callable[[bytes], bool] = lambda raw: False
         self._wants, self._wanted = trio.open_memory_channel[bytes](64)
         self._news = trio.Event()

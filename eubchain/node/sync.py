@@ -21,6 +21,7 @@ from consensus.types.transaction import SignatureCheck, wtxid_of
 from consensus.validators import validators_hash
 from eubchain.ledger.ledger import Ledger
 from eubchain.node.network import Final
+from eubchain.node.trust_gate import TrustGate
 from eubchain.node.workers import VerifyPool
 from p2p.faults import MESSAGE_MALFORMED, REQUEST_UNANSWERED, PeerFault
 from p2p.frames import Kind
@@ -73,9 +74,10 @@ class Sync:
         pool: VerifyPool,
         peers: Ahead,
         overtake: Callable[[Sequence[Final]], Awaitable[None]],
+        gate: TrustGate | None = None,
     ) -> None:
         self._net, self._ledger, self._rules, self._pool = net, ledger, rules, pool
-        self._peers, self._overtake = peers, overtake
+        self._peers, self._overtake, self._gate = peers, overtake, gate
         self._behind_since_s: float | None = None
         self._behind_height = 0
         self._source = ""
@@ -98,7 +100,7 @@ class Sync:
         return self._source in self._peers.peers_ahead(self._ledger.height + 2)
 
     async def run(self) -> None:
-        """Catch up whenever it is needed, until cancelled."""
+        """Catch up whenever it is needed, until cancelled; raise `Fault` 2560, 2561, which stop the node."""
         while True:
             await trio.sleep(TURN_S)
             while self._is_due():
@@ -121,6 +123,9 @@ class Sync:
     async def _one_range(self) -> bool:
         """Ask peers in turn for what comes next, until one helps."""
         first = self._ledger.height + 1
+        head = heads.head(heads.view(self._ledger, self._rules))
+        if self._gate is not None:
+            self._gate.check_head(head.height, head.time_ms)
         for peer in self._peers.peers_ahead(first):
             try:
                 body = encode(GetBlocks(first, BLOCKS_WANTED))
@@ -140,6 +145,9 @@ class Sync:
                     self._net.penalise(peer, "it claims blocks and does not answer", EMPTY_CLAIM_POINTS)
                 log.debug("a peer did not help", peer=peer, why=str(fault))
                 continue
+            if self._gate is not None:
+                for final in verified:
+                    self._gate.check_block(final.block.header.height, final.block_id)
             if verified and self._ledger.height + 1 == first:
                 self._source = peer
                 await self._overtake(verified)

@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from consensus.light import parse_trust
 from eubchain.ledger.ledger import Ledger
 from eubchain.mempool import Mempool
 from eubchain.node.config import Config
@@ -20,6 +21,7 @@ from eubchain.node.home import Home
 from eubchain.node.metrics import Metrics
 from eubchain.node.peers import Peers, greeting
 from eubchain.node.service import Service
+from eubchain.node.trust_gate import TrustGate
 from eubchain.node.validator_key import ValidatorKey
 from eubchain.node.workers import VerifyPool
 from p2p.identity import read_node_key
@@ -58,6 +60,8 @@ class Joined:
     ) -> None:
         self._home, self._rules, self._ledger, self._validator = home, rules, ledger, validator
         self._moniker = config.text("node", "moniker")
+        text = config.text("sync", "trust")
+        self._trust = parse_trust(text) if text else None
         key = read_node_key(home.node_key)
         settings = settings_of(config, home)
         self.net = LibP2PNet(settings, key, rules.genesis, rules.chain_id, self._hello, wall_clock_ms)
@@ -84,7 +88,10 @@ class Joined:
     def meet(self, mempool: Mempool, pool: VerifyPool, service: Service) -> Peers:
         """The engine's network."""
         is_validator = self._validator is not None
-        self._peers = Peers(self.net, self._rules, self._ledger, mempool, pool, service.take, is_validator)
+        gate = TrustGate(service.genesis, self._trust, wall_clock_ms)
+        self._peers = Peers(
+            self.net, self._rules, self._ledger, mempool, pool, service.take, is_validator, gate
+        )
         return self._peers
 
     def bind(self, engine: Engine, service: Service, metrics: Metrics) -> None:
@@ -129,12 +136,15 @@ class Joined:
         progress = self.peers.sync.progress
         if progress.is_syncing:
             told |= {"phase": "syncing", "syncing_to": progress.target}
+        if self.peers.hearing.clock.why:
+            told["clock"] = self.peers.hearing.clock.why
         return told
 
     async def _measure(self) -> None:
         metrics, traffic = self._metrics, self.net.traffic
         assert metrics is not None, "bound before it runs"
         while True:
+            metrics.clock_skew_ms.set(self.peers.hearing.clock.skew_ms)
             metrics.peers.set(len(self.net.peers()))
             metrics.validator_peers.set(self.peers.validator_peers())
             metrics.p2p_bytes_in.set(traffic.bytes_in)
