@@ -14,6 +14,11 @@ from eubchain.rpc.server import ANSWER_TOO_LARGE, answer, is_waiting
 from tests.market import post_of
 from tests.rpc_world import WorldNode
 from tests.unit.test_task_world import found
+from vm.account import MultiTransfer, Output, Transfer
+from vm.inclusion import units_max
+from vm.registry import OPERATION_NAMED, decode_candidate
+from vm.stake import Bond
+from vm.task.payloads import Accept, Cancel, Grant, SeatEnvelope
 
 
 def asked(node: WorldNode, request: Any) -> Any:
@@ -81,3 +86,33 @@ def test_a_task_id_of_another_length_names_no_task() -> None:
         asked(WorldNode(), call("task_events", task="0x" + "00" * 300))["error"]["data"]["name"]
         == "no_such_task"
     )
+
+
+def test_the_estimated_fee_covers_what_a_block_may_charge() -> None:
+    """Whoever keeps that much is never refused for the fee, whatever the type."""
+    node = WorldNode(found())
+    world, digest = node.world, bytes(32)
+    payloads: dict[str, Any] = {
+        "transfer": Transfer(world["bob"].address, 1),
+        "multi_transfer": MultiTransfer(tuple(Output(world["bob"].address, 1) for _ in range(50))),
+        "bond": Bond(10**8),
+        "task.post": post_of(),
+        "task.grant": Grant(digest, digest, (SeatEnvelope(0, b"sealed"),)),
+        "task.accept": Accept(digest, 0, 80, 4),
+        "task.cancel": Cancel(digest),
+    }
+    for name, payload in payloads.items():
+        candidate = decode_candidate(world.sign("alice", payload), world.rules)
+        told = asked(node, call("tx_estimateFee", type=name, size=len(candidate.raw)))["result"]
+        need = units_max(candidate, world.params) * told["suggested_max_price"]
+        assert int(told["fee_max"]) >= need
+        if name not in ("multi_transfer", "task.grant"):
+            assert int(told["fee_max"]) == need, "and no more"
+    for name in OPERATION_NAMED:
+        assert "result" in asked(node, call("tx_estimateFee", type=name))
+
+
+def test_heights_that_no_chain_reaches_are_no_blocks() -> None:
+    for height in (-5, 0, 2**70):
+        answered = asked(WorldNode(), call("chain_getValidators", height=height))
+        assert answered["error"]["data"]["name"] == "no_such_block"

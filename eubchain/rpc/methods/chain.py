@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from consensus.types.address import parse_address
-from consensus.types.codec import encode
+from consensus.types.codec import INTEGER_MAX, encode
 from consensus.types.errors import Fault, Reason
 from consensus.types.naming import to_named
 from eubchain.rpc.backend import Backend
@@ -150,7 +150,7 @@ async def get_validators(backend: Backend, height: int | None = None) -> list[di
     """The validator set of a height, with powers of 10^9; the next height's without one."""
     state = backend.view()
     chosen = heads.head(state).height + 1 if height is None else height
-    validators = heads.validators_at(state, chosen)
+    validators = heads.validators_at(state, chosen) if 0 < chosen <= INTEGER_MAX else None
     if validators is None:
         raise Fault(NO_SUCH_BLOCK, height=chosen, head=backend.ledger().height)
     named: list[dict[str, Any]] = to_named(validators, backend.prefix)

@@ -11,17 +11,28 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from consensus.resource.proof import SHARES_MAX
 from consensus.types.errors import Fault, Reason
+from consensus.types.params import FeeParams
 from consensus.types.wording import word_fault
 from eubchain.rpc.backend import Backend, Submitted
 from eubchain.rpc.method import INVALID_PARAMETERS, Base64, Decimal, Hex, View, method
 from eubchain.rpc.views import ReceiptView, TransactionView, error_view, receipt_view, transaction_view
 from vm import head as heads
+from vm.account import OUTPUTS_MAX, MultiTransfer
+from vm.operation import Cost, Operation
 from vm.registry import OPERATION_NAMED, TRANSACTION
+from vm.resource import Prove
+from vm.task.payloads import Grant
+from vm.validator import UpdateValidator
 
 BATCH_MAX = 1_000
 """Transactions of one tx_submitBatch."""
 WAIT_S_MAX = 60
+SIZE_MAX = 2**20
+"""Bytes for which a fee is estimated; no network takes larger transactions."""
+OUTPUT_BYTES_LEAST, ENVELOPE_BYTES_LEAST = 24, 5
+SEATS_NAMED_MAX = 256
 
 NO_SUCH_TRANSACTION = Reason(
     2330,
@@ -171,17 +182,34 @@ class FeeEstimate(View):
 
 
 @method("tx_estimateFee", example={"type": "transfer", "size": 200})
-async def estimate_fee(backend: Backend, type: str, size: int = 200) -> FeeEstimate:
+async def estimate_fee(
+    backend: Backend, type: str, size: Annotated[int, Meta(ge=0, le=SIZE_MAX)] = 200
+) -> FeeEstimate:
     """Prices that get a transaction included soon."""
     operation = OPERATION_NAMED.get(type)
     if operation is None:
         raise Fault(INVALID_PARAMETERS, method="tx_estimateFee", why=f"there is no type {type[:40]}")
     fees, price = backend.rules.params.fees, heads.head(backend.view()).base_price
     suggested = max(2 * price, price + 2)
-    units = size * fees.byte + max(fees.task, fees.other, fees.transfer) + 2 * fees.new_entry
+    cost = _cost_most(operation, size, fees)
+    units = size * fees.byte + cost.fixed + cost.entries_max * fees.new_entry
     return FeeEstimate(
         base_price=price, suggested_max_price=suggested, suggested_tip=1, fee_max=str(units * suggested)
     )
+
+
+def _cost_most(operation: Operation, size: int, fees: FeeParams) -> Cost:
+    """The most that a transaction of this type and size costs besides its bytes."""
+    if operation.payload is MultiTransfer:
+        outputs = min(OUTPUTS_MAX, size // OUTPUT_BYTES_LEAST)
+        return Cost(fees.transfer + outputs * fees.output, outputs)
+    if operation.payload is Grant:
+        return Cost(fees.task, min(SEATS_NAMED_MAX, size // ENVELOPE_BYTES_LEAST))
+    if operation.payload is Prove:
+        return Cost(fees.proof + SHARES_MAX * fees.share, 1)
+    if operation.payload is UpdateValidator:
+        return Cost(fees.other + fees.signature, 1)
+    return operation.cost(None, fees)  # every other type costs the same whatever it says
 
 
 class MempoolStatus(View):
