@@ -68,7 +68,6 @@ OPTIONS = (
     Option("ledger", "index", True, "Index transactions by id, account and task (history needs it)."),
     Option("ledger", "undo_blocks", 128, "How far `rollback` and recent proofs reach."),
     Option("ledger", "retain_blocks", 0, "Blocks kept; 0 keeps all."),
-    Option("ledger", "cache_bytes", 64 * 2**20, "LevelDB's block cache."),
     Option("sync", "trust", "", "HEIGHT:HASH of a block you trust, for a node that was away too long."),
     Option("snapshots", "every_epochs", 0, "Cut a snapshot of the state every so many epochs; 0 cuts none."),
     Option("snapshots", "keep", 2, "Snapshots kept; older ones are deleted."),
