@@ -63,6 +63,8 @@ def status_line(found: dict[str, Any], age_s: float) -> str:
     )
     if node.get("why_not_validating"):
         line += f"\n  not validating: {node['why_not_validating']}"
+    if node.get("clock"):
+        line += f"\n  clock: {node['clock']}"
     return line
 
 

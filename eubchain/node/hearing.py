@@ -37,6 +37,7 @@ from consensus.types.block import block_id
 from consensus.types.errors import Rejected
 from consensus.types.params import ChainParams
 from consensus.types.transaction import SignatureCheck
+from eubchain.node.clock_watch import ClockWatch
 from eubchain.node.workers import VerifyPool
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
 from p2p.frames import Kind
@@ -87,6 +88,7 @@ class Hearing:
     ) -> None:
         self._rules, self._pool = rules, pool
         self._deliver, self._heard, self._accuse = deliver, heard, accuse
+        self.clock = ClockWatch(rules.params.chain)
         self._start: StartHeight | None = None
         self._waiting: deque[Heard] = deque()
         self._ahead: deque[Heard] = deque(maxlen=AHEAD_MAX)
@@ -193,4 +195,6 @@ class Hearing:
                 return CertificateReceived(message)
         chain, header = self._rules.params.chain, message.header
         timely = is_timely(header.time_ms, heard.arrived_ms, message.proposal.round, chain)
+        if message.proposal.valid_round is None:
+            self.clock.heard(header.proposer, header.time_ms, heard.arrived_ms)
         return ProposalReceived(message.proposal, header.round, timely)

@@ -40,9 +40,15 @@ class Metrics:
         self.base_price = Gauge("eub_base_price_grains", "Base price, grains per unit", registry=made)
         self.validators = Gauge("eub_validators", "Validators in the set", registry=made)
         self.is_validator = Gauge("eub_is_validator", "1 while this node's key is in the set", registry=made)
+        self.missed_commits = Counter(
+            "eub_missed_commits", "Final blocks whose commit lacks this validator's signature", registry=made
+        )
         self.reveals_left = Gauge("eub_reveals_left", "Proposals left in the reveal chain", registry=made)
         self.disk_refuses = Gauge(
             "eub_disk_refuses", "1 while the disk takes no writes and nothing is signed", registry=made
+        )
+        self.clock_skew_ms = Gauge(
+            "eub_clock_skew_ms", "How far this clock is ahead of the others', 0 within bounds", registry=made
         )
         self.peers = Gauge("eub_peers", "Connected peers", registry=made)
         self.validator_peers = Gauge("eub_validator_peers", "Connected validators", registry=made)

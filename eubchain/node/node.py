@@ -22,6 +22,7 @@ import eubchain.rpc.methods  # noqa: F401  # declares every method
 from consensus.agreement.inputs import StartHeight, Timeouts
 from consensus.agreement.replay import replay
 from consensus.agreement.state import Stage
+from consensus.beacon import COMMITMENT_OF_ANOTHER_CHAIN
 from consensus.types.block import Commit
 from consensus.types.errors import Fault
 from consensus.types.genesis import Genesis, genesis_hash
@@ -214,7 +215,35 @@ class Node:
 
     async def _finished(self, executed: Executed, commit: Commit) -> None:
         await self.service.finished(executed, commit)
+        self._measure(executed.block.header.height, commit)
         await self.upkeep.after_block(executed.block.header.height)
+
+    def _measure(self, height: int, commit: Commit) -> None:
+        """How this node's validator does: in the set, in the commit, proposals left."""
+        if self._identity is None:
+            return
+        view, address = self.service.view(), self._identity.address
+        validators = heads.validators_at(view, height) or ()
+        position = next((i for i, v in enumerate(validators) if v.address == address), None)
+        self.metrics.is_validator.set(int(position is not None))
+        if position is not None and position not in commit.signers(len(validators)):
+            self.metrics.missed_commits.inc()
+        left = self._proposals_left()
+        if left is not None:
+            self.metrics.reveals_left.set(left)
+
+    def _proposals_left(self) -> int | None:
+        """In this home's reveal chain; None while the account has no validator, or another chain's."""
+        assert self._identity is not None, "only a node with a key has a chain"
+        registered = self.service.view().get(VALIDATORS, self._identity.address)
+        if registered is None:
+            return None
+        try:
+            return self._identity.reveals.position(registered.reveal)
+        except Fault as fault:
+            if fault.reason is not COMMITMENT_OF_ANOTHER_CHAIN:
+                raise
+            return None
 
     def describe(self) -> dict[str, Any]:
         """The node's own part of `chain_status`."""
@@ -230,17 +259,14 @@ class Node:
         if self.joined is not None:
             told |= self.joined.describe()
         if self._identity is not None:
-            registered = self.service.view().get(VALIDATORS, self._identity.address)
             told["validator"] = self.opened.validator.address if self.opened.validator else None
             if not validating and self.engine.why_silent:
                 told["why_not_validating"] = self.engine.why_silent
             if self.engine.disk.why:
                 told["why_not_validating"] = self.engine.disk.why
-            if registered is not None:
-                left = self._identity.reveals.position(registered.reveal)
+            left = self._proposals_left()
+            if left is not None:
                 told["proposals_left"] = left
-                self.metrics.reveals_left.set(left)
-        self.metrics.is_validator.set(int(validating))
         return told
 
 
