@@ -294,7 +294,7 @@ async def _show(name: str | None) -> None:
             )
             lines.append(f"  missed {heights}: {span['cause']}")
         if not found["missed"]:
-            lines.append(f"  missed none of the last {found['looked_at']} heights")
+            lines.append(f"  missed none of the last {found['looked_at']} heights due to it")
         if view["status"] == "jailed":
             lines.append(
                 f"  jailed until epoch {view['jailed_until']}, height {view['unjail_height']}; now {height}"

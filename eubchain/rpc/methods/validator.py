@@ -5,9 +5,12 @@ Errors: 2360 no_such_validator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from consensus.types.address import format_address, parse_address
 from consensus.types.errors import Fault, Reason
-from consensus.validators import TOTAL_POWER, Validator
+from consensus.validators import TOTAL_POWER, ValidatorSet
 from eubchain.ledger.reading import LedgerReader
 from eubchain.rpc.backend import Backend
 from eubchain.rpc.method import AddressText, Decimal, Hex, View, method
@@ -18,7 +21,9 @@ from vm.state import State
 from vm.validator import ACTIVE, JAILED, RETIRED, TOMBSTONED, VALIDATORS
 
 LOOK_BACK_BLOCKS = 240
-"""How far back missed heights are looked for: each is a commit to be read."""
+"""The latest heights due to a validator at which misses are looked for: each is a commit to be read."""
+LOOK_BACK_EPOCHS = 1_000
+"""How many epochs back those are looked for: a jailed validator was last due before its jail."""
 STATUS = {ACTIVE: "active", JAILED: "jailed", TOMBSTONED: "tombstoned", RETIRED: "retired"}
 
 NO_SUCH_VALIDATOR = Reason(
@@ -70,7 +75,7 @@ class ValidatorDetail(View):
 
     validator: ValidatorView
     looked_at: int
-    """Heights looked at, down from the head."""
+    """Heights looked at: the latest that were due to it."""
     missed: list[MissedView]
 
 
@@ -116,28 +121,49 @@ async def list_validators(backend: Backend) -> list[ValidatorView]:
 
 @method("validator_get", example={"address": "deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z"})
 async def get(backend: Backend, address: AddressText) -> ValidatorDetail:
-    """One validator, and the heights among the last 240 whose commit lacks its signature."""
+    """One validator, and which of the latest 240 heights that were due to it lack its signature."""
     account = parse_address(address, backend.prefix)
-    state, ledger = backend.view(), backend.ledger()
+    state = backend.view()
     view = _view(backend, state, account, _powers(state))
-    lowest = max(1, ledger.height - LOOK_BACK_BLOCKS + 1)
-    return ValidatorDetail(
-        validator=view,
-        looked_at=max(0, ledger.height - lowest + 1),
-        missed=missed_heights(ledger, state, account, lowest),
-    )
+    due = heights_due(backend.ledger(), account, backend.rules.params.chain.epoch_blocks)
+    return ValidatorDetail(validator=view, looked_at=len(due), missed=missed_heights(backend.ledger(), due))
 
 
-def missed_heights(ledger: LedgerReader, state: State, address: bytes, lowest: int) -> list[MissedView]:
-    """Ranges of heights from `lowest` to the head that the validator was due to sign and did not."""
-    ranges: list[MissedView] = []
-    for height in range(lowest, ledger.height + 1):
-        commit, validators = ledger.commit(height), heads.validators_at(state, height)
-        if commit is None or validators is None:
-            continue
-        signers = set(commit.signers(len(validators)))
+class Due(NamedTuple):
+    """A height whose commit a validator was to sign."""
+
+    height: int
+    validators: ValidatorSet
+    position: int
+    """Of the validator in the set."""
+
+
+def heights_due(ledger: LedgerReader, address: bytes, epoch_blocks: int) -> list[Due]:
+    """The latest heights due to a validator, upwards; sets change only where epochs end."""
+    found: list[Due] = []
+    latest = heads.epoch_of(ledger.height, epoch_blocks)
+    for epoch in range(latest, max(-1, latest - LOOK_BACK_EPOCHS), -1):
+        first = heads.first_height(epoch, epoch_blocks)
+        last = min(ledger.height, first + epoch_blocks - 1)
+        header = ledger.header(last)
+        validators = None if header is None else ledger.validator_set(header.validators_hash)
+        if validators is None:
+            break  # pruned, or there is no block yet
         position = next((i for i, v in enumerate(validators) if v.address == address), None)
-        if position is None or position in signers:
+        if position is not None:
+            found += [Due(height, validators, position) for height in range(last, first - 1, -1)]
+        if len(found) >= LOOK_BACK_BLOCKS:
+            break
+    return found[:LOOK_BACK_BLOCKS][::-1]
+
+
+def missed_heights(ledger: LedgerReader, due: Sequence[Due]) -> list[MissedView]:
+    """Ranges of the due heights whose commit lacks the validator's signature, upwards."""
+    ranges: list[MissedView] = []
+    for height, validators, position in due:
+        commit = ledger.commit(height)
+        signers = {position} if commit is None else set(commit.signers(len(validators)))
+        if position in signers:
             continue
         cause = _cause(validators, signers)
         last = ranges[-1] if ranges else None
@@ -148,7 +174,7 @@ def missed_heights(ledger: LedgerReader, state: State, address: bytes, lowest: i
     return ranges
 
 
-def _cause(validators: tuple[Validator, ...], signers: set[int]) -> str:
+def _cause(validators: ValidatorSet, signers: set[int]) -> str:
     absent = sum(v.power for i, v in enumerate(validators) if i not in signers)
     if 4 * absent > TOTAL_POWER:
         return "more than a quarter of power was absent with it: an outage, which jails nobody"
