@@ -156,6 +156,11 @@ class Play:
         """Whether a node takes part in agreement with its key."""
         return bool(self.node_status(number)["phase"] == "validating")
 
+    def until_peers(self, number: int, count: int) -> None:
+        """Until a node has so many peers."""
+        node = self.nodes[number]
+        node.until(lambda: node.call("net_info")["peers"] == count, PATIENCE_S)
+
     def is_ready(self, number: int) -> bool:
         """False once no block has come for twenty intervals."""
         answer = httpx.get(f"{self.nodes[number].url}/health", timeout=30, trust_env=False)
@@ -165,6 +170,10 @@ class Play:
         """A node's own part of `chain_status`."""
         told: dict[str, Any] = self.nodes[number].call("chain_status")["node"]
         return told
+
+    def why(self, number: int) -> str:
+        """Why a node says that it does not validate; empty when it says nothing."""
+        return str(self.node_status(number).get("why_not_validating", ""))
 
     def key(self, number: int) -> ValidatorKey:
         """The validator key in a home."""
@@ -310,8 +319,8 @@ def play(root: Path, validators: int = VALIDATORS, **options: Any) -> Iterator[P
         with made.step("the network starts and everybody knows everybody"):
             made.start(**options)
             made.reach(2)
-            for number, node in made.nodes.items():
-                made.until(number, lambda node=node: node.call("net_info")["peers"] == validators - 1)
+            for number in made.nodes:
+                made.until_peers(number, validators - 1)
         yield made
     finally:
         made.end()

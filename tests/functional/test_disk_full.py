@@ -6,67 +6,13 @@ tests are skipped by name.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import httpx
 import pytest
 
-from tests.node_world import NodeProcess, command, found, running
+from tests.node_world import command, found, running
+from tests.playbook_world import metric
+from tests.small_disk import fill, may_mount, small_disk
 
-
-def _may_mount() -> bool:
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        return False
-    probe = Path("/tmp") / f"eub-mount-{os.getpid()}"
-    probe.mkdir()
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(probe)], capture_output=True, check=False)
-        if done.returncode == 0:
-            subprocess.run(["umount", str(probe)], check=True)
-        return done.returncode == 0
-    finally:
-        probe.rmdir()
-
-
-pytestmark = pytest.mark.skipif(not _may_mount(), reason="needs root to mount a small disk")
-
-
-@contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own at `place`, with what stood there before."""
-    place.mkdir(exist_ok=True)
-    before = place.with_name(place.name + ".before")
-    shutil.copytree(place, before)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
-    try:
-        shutil.copytree(before, place, dirs_exist_ok=True)
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no page free; returns the file to delete."""
-    filler = disk / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        for size in (2**20, 4096):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
-    return filler
-
-
-def metric(node: NodeProcess, name: str) -> float:
-    """A gauge as Prometheus reads it."""
-    text = httpx.get(f"{node.urls['metrics']}/metrics", timeout=10, trust_env=False).text
-    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+pytestmark = pytest.mark.skipif(not may_mount(), reason="needs root to mount a small disk")
 
 
 def test_a_full_disk_silences_a_validator_and_room_lets_it_sign_again(tmp_path):
