@@ -8,19 +8,33 @@ of its own, and a replay of the whole ledger, with every proof judged again, agr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from consensus.types.params import DEV
+from eubchain.node.founding import found_devnet
 from tests.functional.test_spark_agent import Network
 from tests.node_world import command
 
+WAIT_S = 240.0
+"""Three windows and an epoch take half of it where nothing else runs."""
+
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """A running network whose spark is registered and whose agent is not started yet."""
+    windows = replace(DEV.resource, window_wait_blocks=3, window_blocks=20, grace_blocks=20)
+    founded = partial(found_devnet, params=replace(DEV, resource=windows))
+    monkeypatch.setattr(
+        "tests.functional.test_spark_agent.found",
+        lambda root, *counts: founded(root, time.time_ns() // 1_000_000, *counts),
+    )
     network = Network(tmp_path)
     yield network
     if network.node.process.poll() is None:
@@ -41,10 +55,10 @@ def test_a_spark_proves_and_gains_power_while_blocks_go_on(network: Network) -> 
     assert spark()["capacity"] == 0
     agent = network.agent()
     try:
-        agent.until(lambda: spark()["capacity"] > 0)
+        node.until(lambda: spark()["capacity"] > 0, WAIT_S)
         first = spark()
-        agent.until(lambda: spark()["capacity"] > first["capacity"])
-        agent.until(lambda: spark()["power"] > 0)
+        node.until(lambda: spark()["capacity"] > first["capacity"], WAIT_S)
+        node.until(lambda: spark()["power"] > 0, WAIT_S)
         assert network.spark_balance() > balance
         window = node.call("por_window")
         height = node.height
