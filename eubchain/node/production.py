@@ -165,7 +165,9 @@ class Production:
             if not is_decided:
                 raise
             height = block.header.height
-            log.error("a decided block is invalid; once more without caches", height=height, why=str(fault))
+            log.error(
+                "a decided block is invalid; executing it without caches", height=height, why=str(fault)
+            )
         self.execution.drop_caches()
         return await self._execute(block, is_decided=True, is_afresh=True)
 
