@@ -20,7 +20,7 @@ def check_agreement(nodes: Sequence[SimNode]) -> None:
     """No two honest ledgers differ where both have a block."""
     for height in range(max(len(node.ledger) for node in nodes)):
         ids = {id_of(node.ledger[height].data) for node in nodes if len(node.ledger) > height}
-        assert len(ids) == 1, f"fork at height {height + 1}: {[i.hex()[:8] for i in sorted(ids)]}"
+        assert len(ids) == 1, f"agreement: fork at height {height + 1}: {[i.hex()[:8] for i in sorted(ids)]}"
 
 
 def check_chain(node: SimNode) -> None:
@@ -39,7 +39,8 @@ def check_chain(node: SimNode) -> None:
         for index, signature in zip(signers, commit.signatures, strict=True):
             assert verify(validators[index].key, message, signature)
         total = sum(v.power for v in validators)
-        assert 3 * sum(validators[i].power for i in signers) > 2 * total
+        power = sum(validators[i].power for i in signers)
+        assert 3 * power > 2 * total, f"validity: weak commit at height {height}"
 
 
 def is_proof(proof: DoubleSign) -> bool:

@@ -280,7 +280,7 @@ class SimNode:
                 case do.ReportEvidence(evidence=evidence):
                     self.evidence.append(evidence)
                 case do.Diverged():
-                    raise AssertionError(f"node {self.index} diverged: {effect}")
+                    raise AssertionError(f"validity: node {self.index} diverged: {effect}")
 
     def _feed_later(self, delay_ms: int, event: RecordedInput) -> None:
         height = len(self.ledger)

@@ -64,7 +64,7 @@ class World:
     def until(self, is_done: Callable[[], bool], limit_ms: int = 120_000) -> None:
         """Let time pass until the condition holds."""
         where = [(len(n.ledger), n.is_up, n.state and (n.state.round, n.state.stage)) for n in self.nodes]
-        assert self.clock.run_until(is_done, limit_ms), f"seed {self.seed} is stuck: {where}"
+        assert self.clock.run_until(is_done, limit_ms), f"liveness: seed {self.seed} is stuck: {where}"
 
     def until_height(self, height: int, limit_ms: int = 120_000) -> None:
         self.until(lambda: self.height() >= height, limit_ms)
