@@ -1,7 +1,8 @@
 """What `scripts/run` shows: a network of this machine's own, a transfer, a task from post to paid.
 
-Every step is the `eubchain` command that a person would type, printed before it runs; nothing here
-reaches into the node. The last line of `--once` is one JSON object.
+Where a Docker Engine answers, a second task runs in a container (container_task.py). Every step is the
+`eubchain` command that a person would type, printed before it runs; nothing here reaches into the node.
+The last line of `--once` is one JSON object.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from scripts.container_task import PROGRAM, Skipped, busybox_image  # noqa: E402  # found from the clone only
+
 TASK_FILE = ROOT / "examples" / "words" / "task.toml"
 START_S = 90.0
 
@@ -32,6 +37,7 @@ class Demonstration:
 
     def __init__(self, home: Path, validators: int) -> None:
         self.home, self.validators = home, validators
+        self.is_repeated = (home / "genesis.json").exists()
         self.password = ["--password-file", str(home / "password")]
         command = [sys.executable, "-m", "eubchain", "devnet", "--home", str(home), "--json"]
         command += ["--validators", str(validators), "--sparks", "1"]
@@ -71,14 +77,15 @@ class Demonstration:
             raise Failed(f"eubchain {' '.join(words)}: {sentence}")
         return last
 
-    def follow(self, *words: str) -> dict[str, Any]:
-        """Run a verb that tells a story, showing it as a person would see it; returns the last object."""
-        show("eubchain " + " ".join(short(w) for w in words))
-        line = [sys.executable, "-m", "eubchain", *words, "--home", str(self.home), "--yes", *self.password]
+    def follow(self, *words: str, command: tuple[str, ...] = ()) -> None:
+        """Run a verb that tells a story, showing it as a person would see it; `command` stands after --."""
+        tail = ["--", *command] if command else []
+        show("eubchain " + short(shlex.join([*words, *tail])))
+        home = ["--home", str(self.home), "--yes", *self.password]
+        line = [sys.executable, "-m", "eubchain", *words, *home, *tail]
         done = subprocess.run(line, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             raise Failed(f"eubchain {' '.join(words)} ended with code {done.returncode}")
-        return {}
 
     def stop(self) -> None:
         """End the network and everything in it."""
@@ -104,7 +111,9 @@ def transfer(demo: Demonstration) -> dict[str, Any]:
     """Send 1.5 EUBC to another account of the wallet and wait until it is final."""
     accounts = demo.run("wallet", "list", quiet=True)["accounts"]
     recipient = next(a["address"] for a in accounts if a["name"] == "validator0")
-    sent = demo.run("wallet", "send", recipient, "1.5")
+    # The wallet asks before it pays the same twice; whoever runs this again means it.
+    again = ["--again"] if demo.is_repeated else []
+    sent = demo.run("wallet", "send", recipient, "1.5", *again)
     print(f"  1.5 EUBC to {recipient} final in block {sent['height']}, txid {sent['txid']}", flush=True)
     return sent
 
@@ -125,12 +134,30 @@ def task(demo: Demonstration, out: Path) -> tuple[dict[str, Any], str]:
     return final, digest.hexdigest()
 
 
+def container_task(demo: Demonstration, out: Path) -> str:
+    """Run a task in a container where an engine answers; returns its state, or why there was none."""
+    try:
+        with busybox_image(demo.home / "spark0" / "spark" / "policy.toml") as image:
+            words = ["--image", image, "--input", str(TASK_FILE.parent / "input"), "--output", str(out)]
+            limits = ["--price", "1", "--time", "1m", "--stars", "5"]
+            demo.follow("task", "run", *words, *limits, command=("sh", "-c", PROGRAM))
+    except Skipped as why:
+        print(f"  no container task: {why}", flush=True)
+        return f"skipped: {why}"
+    for line in (out / "rows.txt").read_text().splitlines():
+        print(f"    {line}", flush=True)
+    newest = demo.run("task", "list", quiet=True)["tasks"][0]
+    state: str = demo.run("task", "status", newest["task"], quiet=True)["seats"][0]["outcome"]["ending"]
+    return state
+
+
 def play(arguments: argparse.Namespace, demo: Demonstration, started: float) -> int:
     """The whole story; returns the exit code."""
     demo.ready()
     sent = transfer(demo)
     out = Path(tempfile.mkdtemp(prefix="eubchain-result-")) / "result"
     final, digest = task(demo, out)
+    container = container_task(demo, out.parent / "container")
     status = demo.run("status", quiet=True)
     report = {
         "ok": True,
@@ -140,6 +167,7 @@ def play(arguments: argparse.Namespace, demo: Demonstration, started: float) -> 
         "task": final["task"],
         "state": final["seats"][0]["outcome"]["ending"],
         "result_sha256": digest,
+        "container": container,
         "seconds": round(time.monotonic() - started, 1),
     }
     if not arguments.once:
