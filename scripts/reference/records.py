@@ -33,7 +33,8 @@ INTRODUCTION = """# Records
 
 Every record is a msgpack array of exactly these fields in this order ([encoding](encoding.md)). A record with
 a number has it as its first element. `u63` is an integer of 0 … 2⁶³ − 1; `nil` stands for what is absent;
-`[x]` is an array of x; ≤ bounds count bytes of texts and byte strings and elements of arrays.
+`[x]` is an array of x; bounds count bytes of byte strings, characters of texts (code points; those of
+consensus are ASCII) and elements of arrays.
 """
 SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
     ("Genesis", (genesis.Genesis, params.Params)),

@@ -135,11 +135,11 @@ def test_a_commit_is_signed_by_the_set_in_state(height: int, state: str) -> None
     first = (height - 1) // 20 * 20 + 1
     (members,) = plain.unpacked(stored[b"\x09" + first.to_bytes(8, "big")])
     assert members == sorted(members)
-    assert plain.hashed("EUB-valset", plain.msgpack.packb(members)) == header["validators_hash"]
+    assert plain.hashed("EUB-valset", plain.encoded(members)) == header["validators_hash"]
     commit = CHAIN["last_commit"] if height == len(BLOCKS) else BLOCKS[height]["last_commit"]
     round_, identity, bitmap, signatures = plain.unpacked(raw(commit))
     assert identity.hex() == BLOCKS[height - 1]["id"]
-    said = plain.msgpack.packb([2, height, round_, identity])
+    said = plain.encoded([2, height, round_, identity])
     digest = plain.hashed("EUB-vote", GENESIS_HASH, said)
     signers = [m for i, m in enumerate(members) if bitmap[i // 8] >> i % 8 & 1]
     assert 3 * sum(power for _, _, power in signers) > 2 * 10**9

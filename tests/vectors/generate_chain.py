@@ -9,6 +9,7 @@ says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ BYTES_MAX = 10**6
 """Of the file: a vector that nobody clones is no vector."""
 
 
-def told(entries: dict[bytes, bytes]) -> list[list[str]]:
+def told(entries: Mapping[bytes, bytes | None]) -> list[list[str]]:
     """A whole state, by key."""
-    return [[key.hex(), value.hex()] for key, value in sorted(entries.items())]
+    return [[key.hex(), value.hex()] for key, value in sorted(entries.items()) if value is not None]
 
 
 def block_rows(world: StoryWorld) -> list[dict[str, Any]]:

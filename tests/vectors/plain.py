@@ -36,16 +36,21 @@ def fields_of(told: Any) -> Any:
     return [fields_of(part) for part in told] if isinstance(told, list) else told
 
 
+def encoded(value: Any) -> bytes:
+    """The encoding of an object made of lists."""
+    return bytes(msgpack.packb(value, use_bin_type=True))
+
+
 def packed(told: Any) -> bytes:
     """The encoding of what JSON tells."""
-    return bytes(msgpack.packb(fields_of(told), use_bin_type=True))
+    return encoded(fields_of(told))
 
 
 def unpacked(data: bytes) -> Any:
     """The object; fails when `data` is not the shortest encoding of arrays and integers in bounds."""
     found = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=True)
     _check(found, 1)
-    assert msgpack.packb(found, use_bin_type=True) == data, "the shortest form"
+    assert encoded(found) == data, "the shortest form"
     return found
 
 
