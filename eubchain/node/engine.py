@@ -175,10 +175,13 @@ class Engine:
 
     async def _wait_for_blocks(self) -> None:
         """Take final blocks instead of beginning a height that is decided long ago."""
+        item: Item | None = None
         with trio.move_on_after(BLOCKS_WAIT_S):
             item = await self._inbox.receive()
-            if isinstance(item, Overtaken):
-                await self._follow(item)
+        # Outside the wait: blocks that take longer than it are applied whole, or whoever brought them
+        # would wait for ever.
+        if isinstance(item, Overtaken):
+            await self._follow(item)
 
     async def _one_height(self, contents: WalContents | None) -> WalContents | None:
         """Agree on a height, or leave it; returns the log to enter the same height again with, if so."""
@@ -298,6 +301,9 @@ class Engine:
     async def _resume(self, start: StartHeight, contents: WalContents) -> Effects:
         self._wal = await HeightLog.resume(self._files, contents, self._disk_refused)
         self._blocks = {i: BLOCK.decode(data) for i, data in contents.blocks().items()}
+        for block_id, block in self._blocks.items():
+            # Perhaps nobody else has it: who is locked on it must be able to propose it again.
+            self._network.offer_block(block_id, block)
         replayed: Replayed = replay(start, contents.inputs())
         self.state = replayed.state
         log.info("resumed from the log", height=start.height, inputs=len(contents.inputs()))
