@@ -65,3 +65,12 @@ def test_seed_78_heals():
     """A silent validator, a kill during the folder's sync, a power cut: all must speak again."""
     outcome = run_seed(78)
     assert outcome.ok, outcome.violation
+
+
+def test_seed_1057_heals():
+    """A node restarted with a lock had its block in the log only, and never proposed it again.
+
+    Its peers asked for it in vain, and with a babbler beside them the height was never decided.
+    """
+    outcome = run_seed(1057)
+    assert outcome.ok, outcome.violation
