@@ -270,6 +270,8 @@ class Engine:
                     raise Fault(DIVERGED, height=height, block=final.block_id) from fault
                 await self._execution.commit(executed, final.commit)
                 await self._finished(executed, final.commit)
+            if self._watch is not None:
+                self._watch.begin_again(height, _now_s())
             await trio.lowlevel.checkpoint()
         item.done.set()
 

@@ -24,7 +24,8 @@ TWIN_SEEN = Reason(
     "twin_seen",
     "height:height round:count",
     "Another node signs with this validator key: it spoke at height {height}, round {round}.",
-    "Stop one of the two, wait until it has been silent for a minute, then start the other.",
+    "Stop one of the two for good. To go on with the other, ask `eubchain signer show` in the stopped one's "
+    "home, and run `eubchain signer reset --above HEIGHT` with that height in the other's.",
 )
 
 
@@ -40,6 +41,10 @@ class TwinWatch:
         """Told of every verified message under this node's key; raises `Fault` 2051 for a twin's."""
         if step > self._guard_last:
             raise Fault(TWIN_SEEN, height=step.height, round=step.round)
+
+    def begin_again(self, height: int, now_seconds: int) -> None:
+        """Count from here: blocks that were caught up with are the past, and say nothing of who lives now."""
+        self._height, self._since_seconds = height, now_seconds
 
     def is_over(self, height: int, now_seconds: int) -> bool:
         """Whether to sign now: 20 heights were decided, or 30 seconds have passed, without a twin."""

@@ -31,3 +31,12 @@ def test_the_watch_ends_after_twenty_heights_or_thirty_seconds():
     assert not watch.is_over(119, 1_029)
     assert watch.is_over(120, 1_001)
     assert watch.is_over(100, 1_030)
+
+
+def test_blocks_that_were_caught_up_with_do_not_end_the_watch():
+    """A copy that is behind takes hundreds in a second, all of them made before its twin came back."""
+    watch = TwinWatch(100, 1_000, LAST)
+    watch.begin_again(500, 1_031)
+    assert not watch.is_over(519, 1_060)
+    assert watch.is_over(520, 1_032)
+    assert watch.is_over(500, 1_061)
