@@ -49,13 +49,13 @@ VALIDATORS = 4
 PATIENCE_S = 120.0
 """How long a condition may take on a machine that is busy with other things; a story waits far less."""
 EPOCH_BLOCKS = 12
+"""Of stories about epochs: three seconds."""
+LONG_EPOCH_BLOCKS = 240
+"""Of all others."""
 BRISK = msgspec.structs.replace(
-    DEV,
-    chain=msgspec.structs.replace(
-        DEV.chain, block_interval_ms=250, epoch_blocks=EPOCH_BLOCKS, msg_delay_ms=3_000
-    ),
+    DEV, chain=msgspec.structs.replace(DEV.chain, block_interval_ms=250, msg_delay_ms=3_000)
 )
-"""A development network with four blocks a second and epochs of three seconds."""
+"""A development network with four blocks a second."""
 REVEALS = 2**12
 """Proposals of a validator: a story needs hundreds, and a longer chain takes longer to make."""
 
@@ -74,9 +74,14 @@ class Payment(NamedTuple):
 class Play:
     """A network of processes by number; `nodes` holds those that run."""
 
-    def __init__(self, root: Path, validators: int = VALIDATORS) -> None:
+    def __init__(
+        self, root: Path, validators: int = VALIDATORS, epoch_blocks: int = LONG_EPOCH_BLOCKS
+    ) -> None:
+        """Found it; epochs are long but where a story is about them: nobody is jailed for a few seconds."""
         now_ms = time.time_ns() // 1_000_000
-        self.founded: Founded = found_devnet(root, now_ms, validators, 0, params=BRISK, reveals=REVEALS)
+        chain = msgspec.structs.replace(BRISK.chain, epoch_blocks=epoch_blocks)
+        params = msgspec.structs.replace(BRISK, chain=chain)
+        self.founded: Founded = found_devnet(root, now_ms, validators, 0, params=params, reveals=REVEALS)
         self.genesis = genesis_hash(self.founded.genesis)
         self.homes = list(self.founded.validators)
         self.nodes: dict[int, NodeProcess] = {}
@@ -312,12 +317,12 @@ class Play:
 
 
 @contextmanager
-def play(root: Path, validators: int = VALIDATORS, **options: Any) -> Iterator[Play]:
+def play(root: Path, validators: int = VALIDATORS, epoch_blocks: int = LONG_EPOCH_BLOCKS) -> Iterator[Play]:
     """A network that runs and is connected; all of it is gone when the story is."""
-    made = Play(root, validators)
+    made = Play(root, validators, epoch_blocks)
     try:
         with made.step("the network starts and everybody knows everybody"):
-            made.start(**options)
+            made.start()
             made.reach(2)
             for number in made.nodes:
                 made.until_peers(number, validators - 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.playbook_world import play
+from tests.playbook_world import EPOCH_BLOCKS, play
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def test_a_validator_silent_for_half_a_minute_is_jailed_told_why_and_comes_back(
     it is jailed, and the line that brings it back. The machine goes on, catches up, and the line, typed
     exactly as it was shown, makes it a validator again.
     """
-    with play(tmp_path / "net") as stage:
+    with play(tmp_path / "net", epoch_blocks=EPOCH_BLOCKS) as stage:
         with stage.step("one is stopped; three go on for thirty seconds of chain time"):
             header = stage.nodes[0].call("chain_getHeader", height=stage.nodes[0].height)
             stopped_ms = header["time_ms"]
