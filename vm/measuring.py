@@ -30,7 +30,7 @@ from vm.claims import Judge, claims_in_slices
 from vm.head import epoch_of
 from vm.members import Register
 from vm.slices import SLICE_RECORDS
-from vm.spark import SPARKS, Spark, proving_capacity
+from vm.spark import SPARKS, Spark, is_bonded, proving_capacity
 from vm.state import Namespace, State, Table
 from vm.windows import CAPACITY_MAX, PROOFS, WINDOWS, LastWindow, counted, last_window
 
@@ -219,7 +219,7 @@ def _measure(
                 _miss(state, address, spark, is_final=is_false or is_decided)
             continue
         tiles = credited_tiles(shares, spark.difficulty)
-        if tiles:
+        if tiles and is_bonded(state, address):
             credited.append(address)
         moved = replace(
             spark,

@@ -17,9 +17,9 @@ from consensus.types.codec import Record
 from consensus.types.errors import Reason, Rejected
 from consensus.types.params import FeeParams, Params
 from consensus.types.receipt import EventKind
-from vm import claims, windows
+from vm import claims, stake, windows
 from vm.operation import Cost, Operation
-from vm.spark import ACTIVE, NO_SPARK, SPARKS
+from vm.spark import ACTIVE, NO_SPARK, SPARK_BOND_BELOW_MINIMUM, SPARKS, is_bonded
 from vm.state import Call, State
 from vm.windows import PROOFS, WINDOWS, Submitted
 
@@ -99,6 +99,9 @@ def prove(state: State, call: Call, payload: Prove) -> None:
         raise Rejected(SPARK_TOO_NEW, account=address, epoch=spark.registered_epoch)
     if epoch < spark.banned_until:
         raise Rejected(SPARK_BARRED, account=address, until=spark.banned_until)
+    bonded, least = stake.stake(state, address).bonded, state.block.params.resource.spark_bond
+    if bonded < least:
+        raise Rejected(SPARK_BOND_BELOW_MINIMUM, account=address, bonded=bonded, least=least)
     earlier = state.get(PROOFS, address)
     if earlier is not None:
         raise Rejected(ALREADY_PROVED, account=address, window=opened, height=earlier.height)
@@ -116,6 +119,7 @@ def is_due(state: State, call: Call, payload: Prove) -> bool:
         last is not None
         and payload.proof.window == opens_at(last.window)
         and claims.may_prove(state.get(SPARKS, call.sender), windows.announced_epoch(state, last.window))
+        and is_bonded(state, call.sender)
         and state.get(PROOFS, call.sender) is None
     )
 

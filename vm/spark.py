@@ -263,13 +263,18 @@ def _retire(state: State, address: bytes) -> None:
     members.remove(state, Register.SPARKS, stake(state, address).bonded, address)
 
 
+def is_bonded(state: State, address: bytes) -> bool:
+    """Whether what a spark can lose is still there: without a bond a false claim would cost nothing."""
+    return stake(state, address).bonded >= state.block.params.resource.spark_bond
+
+
 def may_offer(state: State, address: bytes) -> bool:
     """Whether the account may take new work: an active spark, bonded enough, not jailed or tombstoned."""
     spark = state.get(SPARKS, address)
     return (
         spark is not None
         and spark.status == ACTIVE
-        and stake(state, address).bonded >= state.block.params.resource.spark_bond
+        and is_bonded(state, address)
         and not validator.is_barred(state, address)
     )
 

@@ -31,7 +31,7 @@ from vm.measuring import ANNOUNCED, CLOSED, FALSE_SHARE, MISSED, VOID
 from vm.members import Register
 from vm.outage import OUTAGE
 from vm.resource import PROVED, Prove
-from vm.spark import NO_SPARK, SPARKS, RegisterSpark, RetireSpark
+from vm.spark import NO_SPARK, SPARK_BOND_BELOW_MINIMUM, SPARKS, RegisterSpark, RetireSpark
 from vm.stake import Bond, Unbond
 from vm.windows import PROOFS
 
@@ -379,6 +379,22 @@ def test_a_false_share_is_slashed_in_a_void_window_too() -> None:
     assert world.window.was_void
     assert world.events(FALSE_SHARE.code)
     assert world.spark("bob").capacity == 90 << 16
+
+
+def test_a_spark_that_took_its_bond_away_claims_nothing_and_shares_no_pool() -> None:
+    """Else a false claim would cost nothing: there would be no bond to slash."""
+    world = Provers()
+    opened = world.until_open()
+    bonded = world.stake("alice").bonded
+    world.succeed("alice", Prove(make_proof(opened, TILES)))
+    world.succeed("alice", Unbond(bonded))
+    world.until_closed()
+    assert world.events(CLOSED.code)[-1][-1] == 0, "counted, and nobody is credited"
+    opened = world.until_open()
+    world.refuse("alice", Prove(make_proof(opened, TILES)), SPARK_BOND_BELOW_MINIMUM)
+    world.succeed("alice", Bond(eubc(1)))
+    world.succeed("alice", Prove(make_proof(opened, TILES)))
+    world.check()
 
 
 def test_a_bar_ends_and_the_spark_counts_again() -> None:
