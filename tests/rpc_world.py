@@ -27,6 +27,7 @@ from consensus.types.transaction import (
     txid_of,
     wtxid_of,
 )
+from consensus.validators import ValidatorSet
 from eubchain.client.connection import NODE_UNREACHABLE, Connection
 from eubchain.ledger.layout import Place
 from eubchain.ledger.reading import Page
@@ -61,6 +62,12 @@ class WorldLedger:
 
     def header(self, height: int) -> Header | None:
         return self._world.headers[height - 1] if 0 < height <= self.height else None
+
+    def validator_set(self, digest: bytes) -> ValidatorSet | None:
+        for header in self._world.headers:
+            if header.validators_hash == digest:
+                return heads.validators_at(self._world.view, header.height)
+        return None
 
     def block(self, height: int) -> Block | None:
         header = self.header(height)

@@ -11,6 +11,7 @@ from eubchain.cli import (
     light,
     money,
     multisig,
+    por_plot,
     por_proofs,
     query,
     setup,
@@ -67,5 +68,5 @@ TOP_LEVEL = [
 
 assert money.app is wallet.app, "one group in two files"
 assert spark_bench.app is spark_init.app is spark.app, "one group in three files"
-assert por_proofs.por is query.por, "one group in two files"
+assert por_proofs.por is por_plot.por is query.por, "one group in three files"
 assert task.app is task_looks.app is task_steps.app, "one group in three files"

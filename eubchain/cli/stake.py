@@ -253,17 +253,22 @@ def unjail(
 
 @validator.command("list")
 def list_() -> None:
-    """List the validators with their power, and how they sign in this epoch.
+    """List the validators with their power and share of the last 1,000 blocks, and how they sign now.
 
     Example: eubchain validator list
     """
-    found = SESSION.asked("validator_list")
+    found, counted = SESSION.asked("validator_list"), SESSION.asked("validator_shares")
+    proposed = {row["address"]: row["blocks"] for row in counted["validators"]}
+    for view in found:
+        view["latest_blocks"] = proposed.get(view["address"], 0)
+    every = max(1, counted["blocks"])
     lines = [
-        f"{v['power'] / 10**7:6.2f} %  {v['status']:<10} {v['name']:<20} {v['address']}  "
+        f"{v['power'] / 10**7:6.2f} %  {v['latest_blocks'] * 100 / every:6.2f} % of blocks  "
+        f"{v['status']:<10} {v['name']:<20} {v['address']}  "
         f"signed {v['signed']} of {v['due']}, proposed {v['proposed']}, missed {v['missed_proposals']}"
         for v in found
     ]
-    SESSION.result({"validators": found}, "\n".join(lines))
+    SESSION.result({"validators": found, "latest_counted": counted["blocks"]}, "\n".join(lines))
 
 
 @validator.command()
