@@ -67,9 +67,10 @@ async def votes_sent_and_log_lost(town: Town) -> None:
     """
     victim = town.nodes[0]
     town.faults(Faults(0.1, 0.0, (1, 900)))
-    for _ in range(6):
-        victim.disk.crash_on = ("vote write signer_guard", town.random.randint(1, 2))
-        await town.run(4_000)
+    for _ in range(400):
+        await town.run(50)
+        if victim.is_up and victim.disk.crash_on is None:
+            victim.disk.crash_on = ("vote write signer_guard", 1)
         if not victim.is_up:
             victim.disk.names.pop(WAL_NAME, None)
             victim.start()

@@ -28,7 +28,7 @@ T = TypeVar("T")
 DISK_DELAY_MS_MAX = 4
 DISK: ContextVar[MemoryDisk] = ContextVar("disk")
 """The disk of the machine whose task runs: tasks inherit it from the one that started them."""
-CONTEXTS = {"Voice.propose.<locals>.sign": "proposal", "Voice.vote.<locals>.sign": "vote"}
+CONTEXTS = {"propose.<locals>.sign": "proposal", "vote.<locals>.sign": "vote"}
 """What is signed in a thread, so that crashes can be told by F1 to F4."""
 
 
@@ -41,7 +41,8 @@ def _seeded(seed: int) -> Iterator[None]:
         with trio.CancelScope(shield=True):
             await trio.sleep(random.randint(0, DISK_DELAY_MS_MAX) / 1000)
         disk = DISK.get()
-        disk.context = CONTEXTS.get(getattr(work, "__qualname__", ""), "")
+        name = getattr(work, "__qualname__", "")
+        disk.context = next((word for end, word in CONTEXTS.items() if name.endswith(end)), "")
         try:
             return work(*arguments)
         finally:

@@ -102,6 +102,7 @@ class Town:
         """Let time pass until the condition holds."""
         with trio.move_on_after(limit_ms / 1000):
             while not is_done():
+                self.check_lives()
                 await trio.sleep(POLL_S)
             return
         where = [
@@ -187,11 +188,17 @@ class Town:
 
     # -- checks
 
-    def check(self) -> None:
-        """Everything that must hold at any time."""
+    def check_lives(self) -> None:
+        """No honest node has ended by itself, and nobody saw an invariant broken."""
+        for words in self.watch.broken:
+            raise AssertionError(words)
         for node in self.honest:
             for fault in node.faults:
                 raise AssertionError(f"{node.name} ended by itself") from fault
+
+    def check(self) -> None:
+        """Everything that must hold at any time."""
+        self.check_lives()
         check_same_ledgers(self.honest)
 
     def check_all(self) -> None:

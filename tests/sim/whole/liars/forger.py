@@ -46,31 +46,19 @@ class Forging(Production):
         return header
 
 
-class Late(Production):
-    """Builds well, but for a moment that is yet to come."""
-
-    async def build(self, round_: int) -> Executed:
-        executed = await super().build(round_)
-        block = executed.block
-        later = replace(block.header, time_ms=block.header.time_ms + FUTURE_MS)
-        return await self.execution.build(later, block.last_commit, (), lambda: True)
-
-
 class Forger(Liar):
     """Wrong roots, a wrong reveal, the wrong round, a time before its parent's."""
-
-    production_of: type[Production] = Forging
 
     def make_production(self, pool: VerifyPool, identity: Identity) -> Production:
         if not self.is_lying:
             return super().make_production(pool, identity)
-        made = self.production_of(self.execution, self.mempool, pool, self.clock_ms, BUILD_MS, identity)
-        made.liar = self  # type: ignore[attr-defined]  # only `Forging` asks
+        made = Forging(self.execution, self.mempool, pool, self.clock_ms, BUILD_MS, identity)
+        made.liar = self
         return made
 
 
-class FutureProposer(Forger):
-    """Valid blocks of a time a minute ahead, proposed now: nobody may find them timely."""
+class FutureProposer(Liar):
+    """Its clock is a minute ahead: valid blocks, proposed now for then; nobody may find them timely."""
 
-    production_of = Late
-
+    def clock_ms(self) -> int:
+        return super().clock_ms() + (FUTURE_MS if self.is_lying else 0)
