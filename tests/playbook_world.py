@@ -36,7 +36,8 @@ from consensus.types.params import DEV
 from consensus.types.transaction import Body, KeyAuth, Transaction, sign_hash
 from consensus.types.vote import PRECOMMIT, PROPOSAL
 from eubchain.ledger.ledger import Ledger
-from eubchain.node.durable_files import FolderFiles
+from eubchain.ledger.reading import LedgerReader
+from eubchain.node.durable_files import DurableFiles, FolderFiles
 from eubchain.node.founding import Founded, found_devnet
 from eubchain.node.home import Home
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
@@ -59,8 +60,10 @@ BRISK = msgspec.structs.replace(
 REVEALS = 2**12
 """Proposals of a validator: a story needs hundreds, and a longer chain takes longer to make."""
 
-Said = dict[tuple[bytes, int, int, int], set[bytes | None]]
-"""What a key signed: (key, height, round, kind) → block ids; more than one is a double signing."""
+Step = tuple[bytes, int, int, int]
+"""Key, height, round and kind of a signature."""
+Said = dict[Step, set[bytes | None]]
+"""The block ids that were signed for a step; more than one is a double signing."""
 
 
 class Payment(NamedTuple):
@@ -87,7 +90,7 @@ class Play:
         self.nodes: dict[int, NodeProcess] = {}
         self.liars: set[bytes] = set()
         """Keys of which the story makes liars: everybody else must never sign twice."""
-        self.caught: set[tuple[bytes, int, int, int]] = set()
+        self.caught: set[Step] = set()
         """What the judgement found signed twice."""
         self.payments: list[Payment] = []
         self._said: Said = defaultdict(set)
@@ -283,30 +286,9 @@ class Play:
         finally:
             ledger.close()
 
-    def _note_log(self, home: Path, reader: Any) -> None:
-        contents = read_wal(FolderFiles(Home(home).data), self.genesis)
-        if contents is None or contents.height != reader.height + 1:
-            return
-        head = reader.header(reader.height)
-        validators = None if head is None else reader.validator_set(head.next_validators_hash)
-        if validators is None:
-            return
-        for event in contents.inputs():
-            match event:
-                case VoteReceived(vote=vote):
-                    votes = [vote]
-                case CertificateReceived(certificate=certificate):
-                    votes = certificate.votes(len(validators))
-                case ProposalReceived(proposal=said):
-                    # Who proposed a round is drawn; under one key there is one proposal of a round.
-                    step = (b"proposer", said.height, said.round, PROPOSAL)
-                    self._said[step].add(said.block_id)
-                    continue
-                case _:
-                    continue
-            for vote in votes:
-                key = validators[vote.validator].key
-                self._said[key, vote.height, vote.round, vote.kind].add(vote.block_id)
+    def _note_log(self, home: Path, reader: LedgerReader) -> None:
+        for step, identity in said_in_log(FolderFiles(Home(home).data), self.genesis, reader):
+            self._said[step].add(identity)
 
     def end(self) -> None:
         """Leave no process behind, whatever happened."""
@@ -314,6 +296,31 @@ class Play:
             if node.process.poll() is None:
                 os.killpg(node.process.pid, signal.SIGCONT)
                 node.kill()
+
+
+def said_in_log(
+    files: DurableFiles, genesis: bytes, reader: LedgerReader
+) -> Iterator[tuple[Step, bytes | None]]:
+    """What the write-ahead log of the height above a ledger's head says that keys have signed."""
+    contents = read_wal(files, genesis)
+    head = reader.header(reader.height)
+    validators = None if head is None else reader.validator_set(head.next_validators_hash)
+    if contents is None or contents.height != reader.height + 1 or validators is None:
+        return
+    for event in contents.inputs():
+        match event:
+            case VoteReceived(vote=vote):
+                votes = [vote]
+            case CertificateReceived(certificate=certificate):
+                votes = certificate.votes(len(validators))
+            case ProposalReceived(proposal=said):
+                # Who proposes a round is drawn: one key, and so one proposal of a round.
+                yield (b"proposer", said.height, said.round, PROPOSAL), said.block_id
+                continue
+            case _:
+                continue
+        for vote in votes:
+            yield (validators[vote.validator].key, vote.height, vote.round, vote.kind), vote.block_id
 
 
 @contextmanager
