@@ -289,7 +289,7 @@ async def _post_or_find(requester: Requester, order: Order, again: bool) -> tupl
     from eubchain.client.task_run.posting import find_begun, sign_post
     from eubchain.client.task_run.preview import preview_order
 
-    with requester.journals.held():
+    async with requester.journals.held():
         found = None if again else await find_begun(requester, order)
         if found is not None:
             SESSION.note(f"this command began the task {found.state.task[:12]} before; going on with it")

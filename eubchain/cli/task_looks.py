@@ -178,6 +178,8 @@ async def _logs(text: str, follow: bool) -> None:
     from eubchain.client.task_run.story import WORKING
 
     async with journal_requester(text) as (requester, journal):
+        # With the task the store has let go of its log: silence would look like a program that said nothing.
+        await _look(requester.node, requester.network, journal.task)
         requester = await unlock(requester)
         is_over = not follow
 

@@ -25,7 +25,7 @@ from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.network import learn_network
 from eubchain.client.task_run import Event, Order, Quiet, Requester, Verdict, answering, run_task
 from eubchain.client.task_run.following import follow
-from eubchain.client.task_run.journal import wish_of
+from eubchain.client.task_run.journal import Journals, wish_of
 from eubchain.client.task_run.market import look
 from eubchain.client.task_run.order import spec_of
 from eubchain.client.task_run.posting import finish_post, sign_post
@@ -150,14 +150,36 @@ async def test_a_post_that_expired_unsent_cost_nothing_and_is_posted_anew(scene:
     assert ended.closing.is_good
 
 
-async def test_two_commands_cannot_drive_one_task(scene: Scene) -> None:
+async def test_two_commands_cannot_drive_one_task(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eubchain.client.task_run.journal.POSTING_WAIT_S", 0.0)
     with trio.fail_after(LIMIT_S):
         async with scene.open() as (requester, _, __):
             journal = await sign_post(requester, await preview_order(requester, scene.order))
             with journal.held(), pytest.raises(Fault, match="3155"):
                 await follow(requester, requester.journals.find(journal.state.task[:8]), Quiet())
-            with requester.journals.held(), pytest.raises(Fault, match="3164"):
-                await run_task(requester, scene.order, Quiet())
+            async with requester.journals.held():
+                with pytest.raises(Fault, match="3164"):
+                    await run_task(requester, scene.order, Quiet())
+
+
+async def test_two_commands_at_once_post_one_after_the_other(tmp_path: Path) -> None:
+    """As two lines of a script that end in `&` do."""
+    journals, turns = Journals(tmp_path), []
+
+    async def post(name: str, begun: trio.Event, may_end: trio.Event) -> None:
+        async with journals.held():
+            begun.set()
+            await may_end.wait()
+            turns.append(name)
+
+    first, second, over = trio.Event(), trio.Event(), trio.Event()
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post, "first", first, over)
+            await first.wait()
+            nursery.start_soon(post, "second", second, over)
+            over.set()
+    assert turns == ["first", "second"]
 
 
 async def test_a_result_that_is_left_in_review_can_be_attached_to_and_rejected(scene: Scene) -> None:

@@ -63,7 +63,7 @@ class Quiet:
 
 async def run_task(requester: Requester, order: Order, listener: Listener) -> Followed:
     """Post an order, or follow the one that this very order began before a crash, to its end."""
-    with requester.journals.held():
+    async with requester.journals.held():
         journal = await find_begun(requester, order)
         if journal is None:
             journal = await sign_post(requester, await preview_order(requester, order))

@@ -16,13 +16,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import trio
 from msgspec.structs import replace
 from pyrage.x25519 import Identity
 
@@ -44,6 +45,8 @@ STATE, KEYS, JOB_FILE, POST, INPUT, RESULT, LOCK = (
 )
 STAGING = ".new-"
 PREFIX_DIGITS_MIN = 4
+POSTING_WAIT_S, POSTING_PAUSE_S = 8.0, 0.1
+"""For another command of this home to have posted; longer, and a person would wonder."""
 
 TASK_UNKNOWN_HERE = Reason(
     3154,
@@ -236,14 +239,22 @@ class Journals:
                 return journal
         return None
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Be the only command that posts from this home: two equal ones would both find no repetition."""
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Be the only command that posts from this home: two equal ones would both find no repetition.
+
+        Waits a little for another to be done, as two at once in a script are; raise `Fault` 3164.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self.folder / ".lock") as is_ours:
-            if not is_ours:
+        limit = trio.current_time() + POSTING_WAIT_S
+        while True:
+            with _locked(self.folder / ".lock") as is_ours:
+                if is_ours:
+                    yield
+                    return
+            if trio.current_time() > limit:
                 raise Fault(POSTING_ELSEWHERE, home=str(self.folder.parent))
-            yield
+            await trio.sleep(POSTING_PAUSE_S)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

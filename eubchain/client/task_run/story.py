@@ -195,8 +195,8 @@ def _why(seat: Seat, outcome: Outcome, back: int, state: JournalState) -> str:
             )
         case Ending.RELEASED | Ending.RELEASED_RESERVATION:
             return (
-                f"The spark gave the task up at block {block}: its owner took the machine back, or the machine "
-                f"could not go on. Refunded {amount(back)}; {lost} of its deposit is burned."
+                f"The spark gave the task up at block {block}: its owner took the machine back, or the "
+                f"machine could not go on. Refunded {amount(back)}; {lost} of its deposit is burned."
             )
         case Ending.DECLINED:
             return (
