@@ -108,7 +108,9 @@ class Troubles:
         match kind:
             case "network":
                 slowest_ms = random.choice([50, 300, 1_500])
-                town.faults(Faults(random.choice([0.0, 0.05, 0.3]), random.choice([0.0, 0.2]), (1, slowest_ms)))
+                town.faults(
+                    Faults(random.choice([0.0, 0.05, 0.3]), random.choice([0.0, 0.2]), (1, slowest_ms))
+                )
             case "split":
                 members = random.sample(range(len(town.nodes)), len(town.nodes))
                 cut = random.randint(0, len(members))

@@ -134,9 +134,7 @@ def check_blocks(town: Town, node: WholeNode) -> MemoryState:
             assert found.block.last_commit is not None
             check_commit(town, found.block.last_commit, height - 1, parent)
         candidates = [decode_candidate(raw, rules) for raw in found.block.transactions]
-        outcome = apply_block(
-            state, rules, header, found.block.last_commit, candidates, strict=True
-        )
+        outcome = apply_block(state, rules, header, found.block.last_commit, candidates, strict=True)
         state.write(outcome.writes)
         known = town.watch.sets.setdefault(height + 1, outcome.next_set)
         assert known == outcome.next_set, f"validity: set of height {height + 1}"
@@ -252,9 +250,7 @@ class Watch:
         for key, height in guilty.items():
             assert key not in honest, f"double signing: an honest key at height {height}"
         view = town.chain.view
-        tombstoned = {
-            record.key for _, record in view.scan(VALIDATORS) if record.status == TOMBSTONED
-        }
+        tombstoned = {record.key for _, record in view.scan(VALIDATORS) if record.status == TOMBSTONED}
         assert tombstoned <= guilty.keys(), "slashing: a key that signed nothing twice is tombstoned"
         for key in self.caught():
             assert key in tombstoned, f"slashing: evidence of {key.hex()[:8]} is held and not in the chain"

@@ -283,5 +283,3 @@ def found_ledger(town: Town) -> MemoryRows:
         store.write(batch)
         town.founding = rows
     return town.founding.copy()
-
-

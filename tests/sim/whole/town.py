@@ -225,5 +225,3 @@ def play(seed: int, plan: Plan, story: Callable[[Town], Awaitable[None]]) -> Tow
         return town
 
     return run_seeded(seed, main)
-
-

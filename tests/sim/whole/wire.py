@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from random import Random
-from typing import Any
 
 import trio
 
@@ -71,9 +71,7 @@ class Wire:
         """Whether a split lies between the two."""
         return self.sides.get(sender, 0) != self.sides.get(receiver, 0)
 
-    def carry(
-        self, sender: int, receiver: int, deliver: Callable[[], None], *, sure: bool = False
-    ) -> bool:
+    def carry(self, sender: int, receiver: int, deliver: Callable[[], None], *, sure: bool = False) -> bool:
         """Deliver later, never or twice; False for never."""
         random, faults = self.random, self.faults
         if self.is_cut(sender, receiver):
@@ -94,9 +92,9 @@ class Wire:
             for other in nets:
                 was = before.get(one.index, 0) != before.get(other.index, 0)
                 is_cut = self.is_cut(one.index, other.index)
-                if one.index < other.index and other.me in one.connected:
-                    if (was and not is_cut) or (is_cut and breaks):
-                        self.part(one, other, "the line was cut")
+                is_over = (was and not is_cut) or (is_cut and breaks)
+                if is_over and one.index < other.index and other.me in one.connected:
+                    self.part(one, other, "the line was cut")
 
     def join(self, net: SimNet) -> None:
         """A node has come up: it and everybody running greet each other."""
@@ -162,10 +160,9 @@ class SimNet:
 
     def _put(self, event: Event) -> None:
         if not self.is_closed:
-            try:
+            # A full channel would slow the socket; here what does not fit is lost.
+            with suppress(trio.WouldBlock):
                 self._send.send_nowait(event)
-            except trio.WouldBlock:
-                pass  # a full channel would slow the socket; here what does not fit is lost
 
     # -- Net
 
@@ -207,9 +204,7 @@ class SimNet:
         def answer(body: bytes | None) -> None:
             self.wire.carry(other.index, self.index, lambda: take(body))
 
-        self.wire.carry(
-            self.index, other.index, lambda: other._put(Request(self.me, kind, body, answer))
-        )
+        self.wire.carry(self.index, other.index, lambda: other._put(Request(self.me, kind, body, answer)))
         with trio.move_on_after(LOST_REQUEST_MS / 1000 + 4 * self.wire.faults.delay_ms[1] / 1000):
             await done.wait()
         if not answers:
@@ -227,4 +222,3 @@ class SimNet:
 
     def peers(self) -> list[PeerFacts]:
         return [PeerFacts(name, "", True, "", 0, 0, 0, 0.0) for name in self.connected]
-

@@ -1,4 +1,4 @@
-"""The babbler: says everything twice, both the truth and its opposite, to everybody, also of rounds to come."""
+"""The babbler: says everything twice, the truth and its opposite, to everybody, also of later rounds."""
 
 from __future__ import annotations
 
