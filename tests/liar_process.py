@@ -48,5 +48,5 @@ class ForkedTongue(Voice):
 
 
 if __name__ == "__main__":
-    engine.Voice = ForkedTongue  # type: ignore[misc]  # the liar's whole difference
+    vars(engine)["Voice"] = ForkedTongue  # the liar's whole difference
     main()

@@ -192,7 +192,8 @@ class Play:
     def validator(self, number: int, through: int) -> dict[str, Any]:
         """A validator's record as another node has it."""
         found: dict[str, Any] = self.nodes[through].call("validator_get", address=self.key(number).address)
-        return found["validator"] | {"missed": found["missed"]}
+        record: dict[str, Any] = found["validator"]
+        return record | {"missed": found["missed"]}
 
     def pay(self, through: int) -> Payment:
         """Submit a transfer to an account of its own through a node; `curtain` wants all final, once."""

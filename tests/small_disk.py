@@ -82,8 +82,8 @@ def slow_disk(folder: Path, process_group: int, writes_per_second: int) -> Itera
         yield
     finally:
         (group / "blkio.throttle.write_iops_device").write_text(f"{device} 0")
-        for member in (group / "cgroup.procs").read_text().split():
-            (BLKIO / "cgroup.procs").write_text(member)
+        for left in (group / "cgroup.procs").read_text().split():
+            (BLKIO / "cgroup.procs").write_text(left)
         group.rmdir()
 
 

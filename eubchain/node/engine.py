@@ -78,7 +78,6 @@ DIVERGED = Reason(
     "Run `eubchain inspect`; then restore a backup, or update the program, and start again.",
 )
 
-
 Finished = Callable[[Executed, Commit], Awaitable[None]]
 
 
@@ -178,8 +177,7 @@ class Engine:
         item: Item | None = None
         with trio.move_on_after(BLOCKS_WAIT_S):
             item = await self._inbox.receive()
-        # Outside the wait: blocks that take longer than it are applied whole, or whoever brought them
-        # would wait for ever.
+        # Outside the wait: cut short, whoever brought the blocks would wait for ever.
         if isinstance(item, Overtaken):
             await self._follow(item)
 
@@ -262,6 +260,7 @@ class Engine:
             if self._watch is not None and self._guard is not None:
                 view = heads.view(self._execution.ledger, self._rules)
                 look_in_commit(self._watch, self._guard.public, view, height, final.commit)
+                self._watch.begin_again(height, _now_s())
             with trio.CancelScope(shield=True):
                 try:
                     executed = await self._production.execute(block, is_decided=True)
@@ -270,8 +269,6 @@ class Engine:
                     raise Fault(DIVERGED, height=height, block=final.block_id) from fault
                 await self._execution.commit(executed, final.commit)
                 await self._finished(executed, final.commit)
-            if self._watch is not None:
-                self._watch.begin_again(height, _now_s())
             await trio.lowlevel.checkpoint()
         item.done.set()
 
@@ -368,8 +365,6 @@ class Engine:
             case Diverged(certificate=certificate):
                 self._tasks.start_soon(self._second_opinion, self.height, certificate.block_id)
 
-    # ------------------------------------------------------------ blocks
-
     async def _build(self, height: int, round_: int) -> None:
         try:
             executed = await self._production.build(round_)
@@ -403,8 +398,6 @@ class Engine:
             raise Fault(DIVERGED, height=height, block=block_id)
         self._executed[block_id] = executed
         await self._send.send(Arrival(height, BlockChecked(block_id, True)))
-
-    # ------------------------------------------------------------ signing
 
     async def _sign_proposal(self, effect: SignAndSendProposal) -> None:
         assert self._voice is not None, "the machine asks only a validator to sign"
