@@ -55,3 +55,17 @@ def next_speed(speed: int, tiles: int) -> int:
 def false_share_slash(bonded: int, unbonding: int) -> int:
     """Grains a false share costs: one percent of what is bonded and unbonding, rounded up."""
     return -(-(bonded + unbonding) // SLASH_DIVISOR)
+
+
+def difficulty_before(difficulty: int, shares: int) -> int:
+    """About the D at which `shares` led to `difficulty`: for explanations, since rounding is not undone."""
+    if shares == SHARES_MAX:
+        return max(1, difficulty // 4)
+    if shares < SHARES_MIN:
+        return min(4 * difficulty, DIFFICULTY_MAX)
+    return max(1, min(-(-difficulty * 2 * SHARES_TARGET // (shares + SHARES_TARGET)), DIFFICULTY_MAX))
+
+
+def speed_before(speed: int, tiles: int) -> int:
+    """About the S that a window with these tiles turned into `speed`: at most two units off."""
+    return max(0, (8 * speed - (tiles << SPEED_SHIFT)) // 7)

@@ -1,7 +1,7 @@
 """Where a coefficient comes from: the seven factors of κ and what the next task would change.
 
-Here: for one account, what each factor contributes and what twice of it would bring, as data; the
-same for outcomes of a task of a given price.
+Here: for one account, what each factor contributes, what twice of it would bring, and what its change
+since an earlier moment of the epoch has moved, as data; what outcomes of a task of a given price would.
 Not here: words for them (the interfaces), the rules themselves (weight.py, reputation.py,
 coefficient.py), which this only asks.
 Keeps: nothing computed here enters state; every figure is a difference of two κ by the real rules.
@@ -71,6 +71,18 @@ class Factor(NamedTuple):
     """What κ would gain from twice of it (a quality ends at one), evidence measured as now."""
     doubled_at_once: int
     """The same before evidence has grown with the income: a larger account is asked for more."""
+
+
+class Earlier(NamedTuple):
+    """What the seven factors were at an earlier moment of the same epoch, in which nothing fades."""
+
+    speed: int
+    bond: Grains
+    completed: Grains
+    """Prices of the own tasks decided since."""
+    posted: Grains
+    """Good words from posting added since."""
+    qualities: Qualities
 
 
 class Event(NamedTuple):
@@ -209,3 +221,40 @@ def explain(case: Circumstances, price: Grains) -> Explanation:
         factors,
         events,
     )
+
+
+def _without_worth(case: Circumstances, grains: Grains) -> Circumstances:
+    """The case before own tasks of this worth were decided, at the average quality of all."""
+    now = case.standing
+    praise = max(0, now.word_good - case.posted)
+    worth = praise + now.word_bad
+    left = max(0, worth - grains)
+    good = praise * left // worth if worth else 0
+    bad = now.word_bad * left // worth if worth else 0
+    standing = Standing(now.good, now.bad, now.word_good - praise + good, bad, now.cheats, now.epoch)
+    return case._replace(standing=standing)
+
+
+def moves(case: Circumstances, earlier: Earlier) -> dict[str, int]:
+    """What each factor's change since `earlier` has moved κ by, parts per billion, by factor.
+
+    Each is κ less what it would be with this one factor as it was and evidence measured as now: that a
+    larger account is asked for more evidence stays outside, as does how factors add up.
+    """
+    speed, bond = case.nodes[case.node]
+    now = case.standing
+    unposted = Standing(
+        now.good, now.bad, max(0, now.word_good - earlier.posted), now.word_bad, now.cheats, now.epoch
+    )
+    cases = {
+        "compute": _with_node(case, earlier.speed, bond),
+        "bonded": _with_node(case, speed, earlier.bond),
+        "completed": _without_worth(case, earlier.completed),
+        "posted": case._replace(standing=unposted),
+    }
+    for name in ("timeliness", "validation", "rating"):
+        then = case.qualities._replace(**{name: getattr(earlier.qualities, name)})
+        cases[name] = _own_words(case, 1, then)
+    unit = _unit(case)
+    kappa = _kappa(case, unit)
+    return {name: kappa - _kappa(before, unit) for name, before in cases.items()}

@@ -184,7 +184,7 @@ def explain(
     who: Who = None,
     price: Annotated[str, typer.Option("--price", help="EUBC of the task whose outcomes are shown.")] = "5",
 ) -> None:
-    """Take a coefficient apart into its seven factors, and say what would raise it.
+    """Take a coefficient apart into its seven factors; say what moved it in this epoch, what would raise it.
 
     Example: eubchain por explain main --price 5
     """
@@ -207,12 +207,47 @@ async def _explain(who: str | None, price: int) -> None:
             f"  {FACTORS[f['name']]:<28} {f['contributes'] / PPB:+.4f}   {f['doubled_at_once'] / PPB:+.4f}"
             for f in found["factors"]
         ]
+        lines += _moved_lines(found)
         lines.append(f"  what a task of {format_eubc(price)} EUBC would change")
         lines += [f"  {OUTCOMES[e['name']]:<42} {e['changes'] / PPB:+.4f}" for e in found["outcomes"]]
         best = max(found["factors"], key=lambda factor: int(factor["doubled_at_once"]))
         if best["doubled_at_once"] > 0:
             lines.append(f"  what would raise it most: {FACTORS[best['name']]}")
         SESSION.result(found, "\n".join(lines))
+
+
+def _moved_lines(found: dict[str, Any]) -> list[str]:
+    """What moved each factor since the epoch began, and why."""
+    since = found["since"]
+    lines = [
+        f"  since block {since['began']}, when the epoch began: {since['moved'] / PPB:+.4f}",
+        *(
+            f"  {FACTORS[f['name']]:<28} {f['moved'] / PPB:+.4f}   {_why(f, since)}"
+            for f in found["factors"]
+            if f["moved"] or f["had"] != f["has"]
+        ),
+    ]
+    if since["rest"]:
+        failed = f"{since['failed']} tasks failed, " if since["failed"] else ""
+        lines.append(f"  {'all else':<28} {since['rest'] / PPB:+.4f}   {failed}fading, what others did, the account's size")
+    return lines
+
+
+def _why(factor: dict[str, Any], since: dict[str, Any]) -> str:
+    name, had, has = factor["name"], int(factor["had"]), int(factor["has"])
+    if name == "compute":
+        missed = f", {int(since['missed']) / 2**16:.2f} lost by missing" if int(since["missed"]) else ""
+        return (
+            f"{had / 2**16:.2f} to {has / 2**16:.2f} tiles a window: "
+            f"{since['windows']} proofs of {since['shares']} shares{missed}"
+        )
+    if name == "bonded":
+        return f"{format_eubc(had)} to {format_eubc(has)} EUBC"
+    if name == "completed":
+        return f"{since['decided']} tasks decided"
+    if name == "posted":
+        return f"{since['posted']} posted tasks settled"
+    return f"average mark {had * 100 / PPB:.0f} to {has * 100 / PPB:.0f} %, {since['decided']} tasks decided"
 
 
 @por.command("top")

@@ -24,9 +24,11 @@ from consensus.types.receipt import Event, EventKind
 from eubchain.ledger.reading import LedgerReader
 from vm import head as heads
 from vm.registry import TRANSACTION
+from vm.resource import Prove
+from vm.stake import Bond, Unbond
 from vm.task.events import CLOSED, DELIVERED, OFFERED, POSTED, STARTED
 from vm.task.payloads import Accept
-from vm.task.records import Ending
+from vm.task.records import Blame, Ending
 
 TRANSACTIONS_MAX = 500
 """How far back a history is read: as many blocks are decoded."""
@@ -50,14 +52,24 @@ class Past(NamedTuple):
     decided: tuple[Decided, ...]
     posted: tuple[tuple[int, int], ...]
     """(height, price) of each settled task that the account posted."""
+    failed: tuple[tuple[int, int], ...]
+    """(height, price) of each task that ended by the account's fault as a spark."""
+    proofs: tuple[tuple[int, int], ...]
+    """(window, shares) of each proof that the account sent; a window is named by the height it opened at."""
+    bonds: tuple[tuple[int, int], ...]
+    """(height, grains) of what the account bonded, negative where it took back."""
     read: int
     """Transactions looked at."""
 
 
 class _Found(NamedTuple):
     height: int
+    sender: bytes
+    """Empty for what a block did by itself."""
     payload: Any
     events: tuple[Event, ...]
+    is_done: bool
+    """Whether the chain carried the transaction out."""
 
 
 def facts_of(event: Event) -> dict[str, Any]:
@@ -74,8 +86,9 @@ async def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
     own: set[bytes] = set()
     decided: list[Decided] = []
     posted: list[tuple[int, int]] = []
+    failed: list[tuple[int, int]] = []
     found = await _history(ledger, account)
-    for height, payload, events in reversed(found):
+    for height, _, payload, events, _ in reversed(found):
         for event in events:
             facts = facts_of(event)
             task, seat = facts.get("task", b""), (facts.get("task", b""), facts.get("seat", 0))
@@ -87,8 +100,11 @@ async def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
                 started[seat] = height
             elif event.code == DELIVERED.code and facts["spark"] == account:
                 delivered[seat] = height
-            elif event.code == CLOSED.code and _is_decided(facts["ending"]):
-                price = facts["paid"] + facts["fee"] + facts["refunded"] + facts["burned"]
+            elif event.code == CLOSED.code and not _is_decided(facts["ending"]):
+                if facts["spark"] == account and facts["blame"] == Blame.SPARK:
+                    failed.append((height, _price(facts)))
+            elif event.code == CLOSED.code:
+                price = _price(facts)
                 if task in own:
                     posted.append((height, price))
                 if facts["spark"] == account:
@@ -96,7 +112,32 @@ async def past_tasks(ledger: LedgerReader, account: bytes) -> Past:
                     timeliness = timeliness_quality(promised.get(task, taken), taken)
                     validation, rating = _marks(payload, task)
                     decided.append(Decided(height, price, validation, rating, timeliness))
-    return Past(tuple(decided), tuple(posted), len(found))
+    proofs, bonds = _own_steps(found, account)
+    return Past(tuple(decided), tuple(posted), tuple(failed), proofs, bonds, len(found))
+
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def _own_steps(found: list[_Found], account: bytes) -> tuple[Pairs, Pairs]:
+    """Proofs and bonds, oldest first; what the chain refused left no trace but its fee."""
+    proofs: list[tuple[int, int]] = []
+    bonds: list[tuple[int, int]] = []
+    for step in reversed(found):
+        if step.sender != account or not step.is_done:
+            continue
+        if isinstance(step.payload, Bond):
+            bonds.append((step.height, step.payload.amount))
+        elif isinstance(step.payload, Unbond):
+            bonds.append((step.height, -step.payload.amount))
+        elif isinstance(step.payload, Prove):
+            proofs.append((step.payload.proof.window, step.payload.proof.count))
+    return tuple(proofs), tuple(bonds)
+
+
+def _price(facts: dict[str, Any]) -> int:
+    """Of a closed seat; grains."""
+    return int(facts["paid"] + facts["fee"] + facts["refunded"] + facts["burned"])
 
 
 def _is_decided(ending: int) -> bool:
@@ -120,10 +161,11 @@ async def _history(ledger: LedgerReader, account: bytes) -> list[_Found]:
             block, receipts = ledger.block(place.height), ledger.receipts(place.height)
             if block is None or receipts is None:
                 continue
-            payload = None
+            sender, payload, receipt = b"", None, receipts[place.position]
             if place.position < len(block.transactions):
-                payload = TRANSACTION.decode(block.transactions[place.position]).body.payload
-            found.append(_Found(place.height, payload, receipts[place.position].events))
+                body = TRANSACTION.decode(block.transactions[place.position]).body
+                sender, payload = body.sender, body.payload
+            found.append(_Found(place.height, sender, payload, receipt.events, receipt.code == 0))
         cursor = page.cursor
         if cursor is None:
             break

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from consensus.resource.explain import Circumstances, Explanation, Qualities, explain
+import pytest
+
+from consensus.resource.difficulty import (
+    credited_tiles,
+    difficulty_before,
+    next_difficulty,
+    next_speed,
+    speed_before,
+)
+from consensus.resource.explain import Circumstances, Earlier, Explanation, Qualities, explain, moves
 from consensus.resource.reputation import Standing
 from consensus.types.amounts import PPB, eubc
 
@@ -74,3 +83,26 @@ def test_an_account_with_nothing_can_be_explained():
     found = explain(nothing, eubc(1))
     assert found.kappa == 333333333
     assert [factor.contributes for factor in found.factors] == [0] * 7
+
+
+@pytest.mark.parametrize("shares", [0, 7, 8, 32, 40, 55, 56])
+@pytest.mark.parametrize("difficulty", [1, 64, 1_000, 2**20])
+def test_a_close_is_undone_up_to_rounding(shares: int, difficulty: int):
+    """The D found leads to the same D', and the S found is at most two units off."""
+    after = next_difficulty(difficulty, shares, 1)
+    assert next_difficulty(difficulty_before(after, shares), shares, 1) == after
+    speed, tiles = 12_345_678, credited_tiles(shares, difficulty)
+    assert 0 <= speed - speed_before(next_speed(speed, tiles), tiles) <= 2
+
+
+def test_a_factor_that_did_not_change_has_moved_nothing():
+    case = ten_equal_nodes()
+    same = Earlier(*case.nodes[case.node], 0, 0, case.qualities)
+    assert set(moves(case, same).values()) == {0}
+
+
+def test_every_factor_that_rose_has_moved_kappa_up():
+    case = ten_equal_nodes()
+    speed, bond = case.nodes[case.node]
+    lower = Earlier(speed // 2, bond // 2, UNIT // 8, UNIT // 80, Qualities(PPB // 2, PPB // 2, PPB // 2))
+    assert min(moves(case, lower).values()) > 0

@@ -10,13 +10,15 @@ import pytest
 import trio
 
 from consensus.types.address import format_address
-from consensus.types.amounts import PPB
+from consensus.types.amounts import PPB, eubc
 from eubchain.rpc.past import past_tasks
 from tests.cli_world import Cli
 from tests.market import PRICE, PROMISE, WINDOWS, accept_of, deliver_of, grant_of, post_of, start_of
+from tests.proving import TILES, Provers
 from tests.rpc_world import WorldNode, patched
 from tests.unit.test_task_world import found
 from vm.spark import SPARKS
+from vm.stake import Bond
 from vm.task.payloads import Offer
 from vm.task.records import TASKS
 
@@ -95,3 +97,49 @@ def test_the_command_draws_the_seven_factors(
     out = cli("por", "explain", format_address(node.world["bob"].address, "deub")).out
     for words in ("proved compute", "tasks completed", "timeliness", "a cheat proved", "raise it most"):
         assert words in out
+    assert "when the epoch began" in out
+    assert "1 tasks decided" in out
+
+
+async def test_what_moved_in_this_epoch_is_told_factor_by_factor(node: WorldNode) -> None:
+    """One task was decided for bob, with better marks than a newcomer's middle; alice posted it."""
+    told = await ask(node, "bob")
+    by_name = {factor["name"]: factor for factor in told["factors"]}
+    since = told["since"]
+    assert (since["decided"], since["posted"], since["failed"]) == (1, 0, 0)
+    assert by_name["completed"]["had"] == "0"
+    assert by_name["completed"]["moved"] > 0
+    assert by_name["validation"]["had"] == str(PPB // 2)
+    assert by_name["validation"]["moved"] > 0
+    assert since["moved"] == told["kappa"] - told["kappa_stored"]
+    assert since["moved"] == since["rest"] + sum(factor["moved"] for factor in told["factors"])
+    posted = {factor["name"]: factor for factor in (await ask(node, "alice"))["factors"]}["posted"]
+    assert posted["moved"] > 0 == int(posted["had"])
+
+
+async def test_a_new_epoch_begins_without_any_move(node: WorldNode) -> None:
+    node.world.until_epoch_end()
+    told = await ask(node, "bob")
+    assert told["since"]["began"] == node.world.height + 1
+    assert all(factor["moved"] == 0 for factor in told["factors"])
+    assert told["since"]["decided"] == 0
+
+
+async def test_a_bond_and_a_proof_are_walked_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spark had proved nothing before; half of its present bond came in this epoch."""
+    world = Provers()
+    world.until_epoch_end()
+    speed = world.spark("alice").capacity
+    world.until_open()
+    world.succeed("alice", Bond(eubc(50)))
+    world.prove("alice", TILES[:40])
+    world.until_closed()
+    with patched(WorldNode(world), monkeypatch) as node:
+        told = await ask(node, "alice")
+    by_name = {factor["name"]: factor for factor in told["factors"]}
+    began = told["since"]["began"]
+    assert began <= world.height
+    assert (told["since"]["windows"], told["since"]["shares"]) == (1, 40)
+    assert int(by_name["compute"]["had"]) == pytest.approx(speed, abs=2)
+    assert int(by_name["bonded"]["has"]) - int(by_name["bonded"]["had"]) == eubc(50)
+    assert by_name["compute"]["has"] > by_name["compute"]["had"]

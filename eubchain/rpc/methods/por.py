@@ -7,13 +7,13 @@ Keeps: what state does not keep apart is read from history and said to be an est
 
 from __future__ import annotations
 
-from consensus.resource.explain import Circumstances, Explanation, Qualities
+from consensus.resource.explain import Circumstances, Explanation, moves
 from consensus.resource.explain import explain as take_apart
 from consensus.types.address import parse_address
-from consensus.types.amounts import PPB
 from eubchain.rpc.backend import Backend
 from eubchain.rpc.method import LONG_READ, AddressText, Decimal, View, method
 from eubchain.rpc.past import Past, past_tasks, posted_words
+from eubchain.rpc.since import Since, average_marks, since_epoch
 from vm import members, spark, stake, standing, validator
 from vm.members import Register
 from vm.rewards import block_reward
@@ -33,6 +33,10 @@ class FactorView(View):
     contributes: int
     doubled: int
     doubled_at_once: int
+    had: Decimal
+    """What there was of it when the epoch began, in the unit of `has`."""
+    moved: int
+    """What the change since then has moved the coefficient by."""
 
 
 class OutcomeView(View):
@@ -40,6 +44,27 @@ class OutcomeView(View):
 
     name: str
     changes: int
+
+
+class SinceView(View):
+    """What happened to the account in the running epoch."""
+
+    began: int
+    """The epoch's first height."""
+    moved: int
+    """The coefficient less `kappa_stored`, which an earlier epoch's end found."""
+    rest: int
+    """What the seven leave of it: faults, fading, others, more evidence asked of a larger account."""
+    decided: int
+    posted: int
+    failed: int
+    windows: int
+    """Windows that closed with its proof and counted."""
+    shares: int
+    missed: Decimal
+    """Proved compute lost by sending no proof, 2⁻¹⁶ tiles."""
+    bonded: Decimal
+    """Grains, negative when more was taken back."""
 
 
 class ExplainView(View):
@@ -57,19 +82,22 @@ class ExplainView(View):
     """Grains that count as one unit of evidence for an account of this size."""
     factors: list[FactorView]
     outcomes: list[OutcomeView]
+    since: SinceView
     history_read: int
     """Transactions from which the marks and the posted tasks were read; 0 without an index."""
 
 
 @method("por_explain", example={"address": "deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z"})
 async def explain(backend: Backend, address: AddressText, price: Decimal = TASK_PRICE) -> ExplainView:
-    """Where an account's coefficient comes from, and what a task at `price` grains would change."""
+    """A coefficient: its parts, what moved it in this epoch, what a task at `price` grains would change."""
     account = parse_address(address, backend.prefix)
+    ledger, state = backend.ledger(), backend.view()
     async with LONG_READ:
-        past = await past_tasks(backend.ledger(), account)
-    state = backend.view()
-    found = take_apart(circumstances(state, account, past), int(price))
-    return _view(address, spark.kappa(state, account), found, past.read)
+        past = await past_tasks(ledger, account)
+    case = circumstances(state, account, past)
+    since = since_epoch(state, ledger, account, past)
+    found = take_apart(case, int(price))
+    return _view(address, spark.kappa(state, account), found, since, moves(case, since.earlier), past.read)
 
 
 def circumstances(state: State, account: bytes, past: Past) -> Circumstances:
@@ -87,7 +115,7 @@ def circumstances(state: State, account: bytes, past: Past) -> Circumstances:
         fade_shift=params.resource.fade_shift,
         standing=standing.faded(state, account),
         posted=words,
-        qualities=_qualities(past),
+        qualities=average_marks(list(past.decided)),
     )
 
 
@@ -98,19 +126,17 @@ def _node(state: State, address: bytes) -> tuple[int, int]:
     return speed, bond
 
 
-def _qualities(past: Past) -> Qualities:
-    """The average marks of decided tasks by price; those of a newcomer are the middle."""
-    total = sum(task.price for task in past.decided)
-    if not total:
-        return Qualities(PPB // 2, PPB // 2, PPB // 2)
-    return Qualities(
-        sum(task.validation * task.price for task in past.decided) // total,
-        sum(task.rating * task.price for task in past.decided) // total,
-        sum(task.timeliness * task.price for task in past.decided) // total,
-    )
-
-
-def _view(address: str, stored: int, found: Explanation, read: int) -> ExplainView:
+def _view(
+    address: str, stored: int, found: Explanation, since: Since, moved: dict[str, int], read: int
+) -> ExplainView:
+    then = since.earlier
+    had = {
+        "compute": then.speed,
+        "bonded": then.bond,
+        "completed": max(0, _has(found, "completed") - then.completed),
+        "posted": max(0, _has(found, "posted") - then.posted),
+        **then.qualities._asdict(),
+    }
     return ExplainView(
         address=address,
         kappa=found.kappa,
@@ -127,9 +153,27 @@ def _view(address: str, stored: int, found: Explanation, read: int) -> ExplainVi
                 contributes=factor.contributes,
                 doubled=factor.doubled,
                 doubled_at_once=factor.doubled_at_once,
+                had=str(had[factor.name]),
+                moved=moved[factor.name],
             )
             for factor in found.factors
         ],
         outcomes=[OutcomeView(name=event.name, changes=event.changes) for event in found.events],
+        since=SinceView(
+            began=since.began,
+            moved=found.kappa - stored,
+            rest=found.kappa - stored - sum(moved.values()),
+            decided=since.decided,
+            posted=since.posted,
+            failed=since.failed,
+            windows=since.windows,
+            shares=since.shares,
+            missed=str(since.missed),
+            bonded=str(since.bonded),
+        ),
         history_read=read,
     )
+
+
+def _has(found: Explanation, name: str) -> int:
+    return next(factor.has for factor in found.factors if factor.name == name)
