@@ -33,7 +33,7 @@ UPGRADES_REFUSED = Reason(
     "upgrades_refused",
     "given:text why:text",
     "The version step '{given}' cannot stand: {why}.",
-    "Write chain.upgrades as all operators of the network agreed, as in [\"120000:2\"].",
+    'Write chain.upgrades as all operators of the network agreed, as in ["120000:2"].',
 )
 
 

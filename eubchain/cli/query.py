@@ -229,7 +229,7 @@ def _moved_lines(found: dict[str, Any]) -> list[str]:
     ]
     if since["rest"]:
         failed = f"{since['failed']} tasks failed, " if since["failed"] else ""
-        lines.append(f"  {'all else':<28} {since['rest'] / PPB:+.4f}   {failed}fading, what others did, the account's size")
+        lines.append(f"  {'all else':<28} {since['rest'] / PPB:+.4f}   {failed}fading, others, the own size")
     return lines
 
 

@@ -148,9 +148,7 @@ def _wal_found(
 class Node:
     """The parts of one node over an opened home."""
 
-    def __init__(
-        self, home: Home, config: Config, opened: Opened, network: Network | None = None
-    ) -> None:
+    def __init__(self, home: Home, config: Config, opened: Opened, network: Network | None = None) -> None:
         """Put the parts together; without a `network` the node has the one of its configuration."""
         self.home, self.config, self.opened = home, config, opened
         rules, ledger = opened.rules, opened.ledger
@@ -316,9 +314,7 @@ async def serve_blobs(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_
     application = blob_application(
         shelf, gate(service.view), genesis=node.opened.rules.genesis, now_s=lambda: wall_clock_ms() // 1000
     )
-    await serve_http(
-        application, config.text("blobs", "listen"), service.stopping, task_status=task_status
-    )
+    await serve_http(application, config.text("blobs", "listen"), service.stopping, task_status=task_status)
 
 
 def _write_address(path: Path, url: str) -> None:
