@@ -3,7 +3,8 @@
 Here: paths, durable small files, the lock that lets one agent use it, the owner's standing wishes.
 Not here: what stands in the files (journal.py, market_notes.py, policy.py).
 Layout: policy.toml · lock · status.json · wishes/ · journal/ · sealed/ ciphertext kept until settlement ·
-rooms/ plaintext of what runs now · shelf/ results that this agent serves itself.
+rooms/ plaintext of what runs now · shelf/ results that this agent serves itself ·
+proving/ the search in the running window.
 Keeps: everything is the owner's alone; `rooms` holds nothing that outlives the agent; a wish stays until
 it is taken back, through restarts of the agent and of the machine.
 Errors: 3220 agent_running, 3221 spark_folder_refuses, 3222 spark_not_set_up.
@@ -60,6 +61,7 @@ class Folder:
         self.rooms = root / "rooms"
         self.shelf = root / "shelf"
         self.containers = root / "containers"
+        self.proving = root / "proving"
         self.wishes = root / "wishes"
 
     def create(self) -> None:

@@ -49,6 +49,8 @@ def status_of(agent: Agent) -> dict[str, Any]:
         "held_by": held.value if held is not None else "",
         "held_why": _held_why(agent, held),
         "seats": [_seat(agent, note) for note in agent.journal.unsettled()],
+        "proving": agent.proving.now,
+        "proved": agent.proving.last,
         "policy_trouble": str(agent.means.policy.trouble or ""),
         "try": advice(found, policy.gpu_hour if lent.gpus else policy.cpu_hour),
     }
@@ -119,6 +121,11 @@ def status_lines(facts: dict[str, Any], is_running: bool) -> list[str]:
         where = f"{seat['stage']} until block {seat['deadline']}" if seat["deadline"] else seat["stage"]
         done = f", {seat['progress'][0]}/{seat['progress'][1]}" if seat["progress"] else ""
         lines.append(f"task      {seat['task'][:16]} {where}{done}: {seat['last']}")
+    # An older agent's file may lie there, which knew nothing of these two.
+    if is_running and facts.get("proving"):
+        lines.append(f"proving   {facts['proving']}")
+    elif facts.get("proved"):
+        lines.append(f"proved    {facts['proved']}")
     if not facts["registered"]:
         lines.append("chain     this account's spark is not registered or has retired: eubchain spark init")
     if facts["chain"] == "away":

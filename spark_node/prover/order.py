@@ -1,12 +1,16 @@
 """What a prover is asked and what it answers.
 
-Here: the records that cross the process boundary. Not here: the search (search.py), the process
-(process.py). Keeps: no numpy here, so that asking costs the agent nothing.
+Here: the records that cross the process boundary, and their frame.
+Not here: the search (search.py), the process (process.py). Keeps: no numpy here, so that asking costs the agent nothing.
 """
 
 from __future__ import annotations
 
-from consensus.resource.proof import Proof
+from typing import Annotated
+
+from msgspec import Meta
+
+from consensus.resource.proof import PANELS, SHARES_MAX, Proof
 from consensus.types.codec import Address, Codec, Hash32, Name, Record, Uint
 
 
@@ -21,6 +25,24 @@ class Assignment(Record, frozen=True):
     difficulty: Uint
 
 
+Panel = Annotated[int, Meta(ge=0, lt=PANELS)]
+
+
+class Progress(Record, tag=1, frozen=True):
+    """How far a search has come; from here another process can go on."""
+
+    shares: Annotated[tuple[tuple[Panel, Panel], ...], Meta(max_length=SHARES_MAX)]
+    """Found, and not yet confirmed by the reference."""
+    next_panel: Annotated[int, Meta(ge=0, le=PANELS)]
+    """Of side B: all before it are done."""
+    side: Uint
+    """Panels per side of the blocks that were searched: only a backend with the same goes on."""
+    tiles: Uint
+
+
+NOT_BEGUN = Progress((), 0, 0, 0)
+
+
 class Order(Record, frozen=True):
     """An assignment with the means for it."""
 
@@ -29,14 +51,16 @@ class Order(Record, frozen=True):
     """`numpy`, `torch` or `torch:DEVICE`."""
     budget_ms: Uint
     """How long to search; re-checking comes on top, about 2 ms a share."""
+    begun: Progress
+    """What an earlier process left, `NOT_BEGUN` for nothing."""
 
 
-class Answer(Record, frozen=True):
+class Answer(Record, tag=2, frozen=True):
     """The proof to send, and what the operator may want to know about it."""
 
     proof: Proof
     tiles: Uint
-    """Tiles computed in the budget."""
+    """Tiles computed, by earlier processes too."""
     dropped: Uint
     """Shares that the reference did not confirm: more than none says that the hardware errs."""
     backend: Name
@@ -44,4 +68,8 @@ class Answer(Record, frozen=True):
 
 
 ORDER_CODEC: Codec[Order] = Codec(Order)
-ANSWER_CODEC: Codec[Answer] = Codec(Answer)
+PROGRESS_CODEC: Codec[Progress] = Codec(Progress)
+REPORT_CODEC: Codec[Progress | Answer] = Codec(Progress | Answer)
+
+LENGTH_BYTES = 4
+"""Before each report on the child's standard output stands its length, big-endian."""

@@ -10,14 +10,16 @@ Errors: 3283 prover_failed.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
-from consensus.types.codec import encode
+from consensus.types.codec import OVERSIZED, encode
 from consensus.types.errors import Fault, Reason, Rejected
-from spark_node.prover.order import ANSWER_CODEC, Answer, Order
+from spark_node.prover.order import LENGTH_BYTES, REPORT_CODEC, Answer, Order, Progress
 
 PROVER_FAILED = Reason(
     3283,
@@ -28,6 +30,9 @@ PROVER_FAILED = Reason(
 )
 WHY_MAX = 300
 """Characters of the child's last line that a report shows."""
+REPORT_BYTES_MAX = 2**16
+
+Tell = Callable[[Progress], Awaitable[None]]
 
 
 def spare_threads(cores: int) -> int:
@@ -41,24 +46,64 @@ def child_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **{name: str(threads) for name in limits}}
 
 
-async def prove_in_process(order: Order, threads: int) -> Answer:
-    """Run one order in a child and return its answer; raises `Fault` 3283.
+async def tell_nobody(progress: Progress) -> None:
+    """For a search that nobody follows."""
+
+
+async def prove_in_process(order: Order, threads: int, tell: Tell = tell_nobody) -> Answer:
+    """Run one order in a child and return its answer; raises `Fault` 3283. `tell` is told how far it came.
 
     The budget runs from this call: on a busy machine a child takes seconds to begin.
     """
-    done = await trio.run_process(
-        [sys.executable, "-m", "spark_node.prover", str(time.monotonic_ns())],
-        stdin=encode(order),
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-        env=child_environment(threads),
-    )
-    if done.returncode != 0:
+    ended: list[subprocess.CompletedProcess[bytes]] = []
+    answer: Answer | None = None
+    is_readable = True
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[trio.Process]) -> None:
+            done = await trio.run_process(
+                [sys.executable, "-m", "spark_node.prover", str(time.monotonic_ns())],
+                stdin=encode(order),
+                stdout=subprocess.PIPE,
+                capture_stderr=True,
+                check=False,
+                env=child_environment(threads),
+                task_status=task_status,
+            )
+            ended.append(done)
+
+        process: trio.Process = await nursery.start(run)
+        assert process.stdout is not None, "it is a pipe"
+        try:
+            async for report in _reports(process.stdout):
+                if isinstance(report, Answer):
+                    answer = report
+                else:
+                    await tell(report)
+        except Rejected:
+            # Raised below as itself, not in a group; a child that talks nonsense is not waited for.
+            is_readable = False
+            nursery.cancel_scope.cancel()
+    if not is_readable:
+        raise Fault(PROVER_FAILED, why="its answer cannot be read")
+    done = ended[0]
+    if done.returncode != 0 or answer is None:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         why = lines[-1][:WHY_MAX] if lines else f"it ended with status {done.returncode}"
         raise Fault(PROVER_FAILED, why=why)
-    try:
-        return ANSWER_CODEC.decode(done.stdout)
-    except Rejected:
-        raise Fault(PROVER_FAILED, why="its answer cannot be read") from None
+    return answer
+
+
+async def _reports(stream: trio.abc.ReceiveStream) -> AsyncIterator[Progress | Answer]:
+    """The reports of a child as they come; what it cut short is left out. Raises `Rejected`."""
+    held = bytearray()
+    async for chunk in stream:
+        held += chunk
+        while len(held) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(held[:LENGTH_BYTES], "big")
+            if end > REPORT_BYTES_MAX:
+                raise Rejected(OVERSIZED, size=end, limit=REPORT_BYTES_MAX)
+            if len(held) < end:
+                break
+            yield REPORT_CODEC.decode(bytes(held[LENGTH_BYTES:end]))
+            del held[:end]

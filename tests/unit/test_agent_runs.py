@@ -21,6 +21,7 @@ from spark_node.folder import PAUSED, RETIRE, release_wish
 from spark_node.job import Input, answer_digest, seal
 from spark_node.owner import Observed
 from spark_node.prover.order import Answer, Order
+from spark_node.prover.process import Tell
 from spark_node.status import read_status
 from spark_node.storage.logs import LogReader, get_error
 from spark_node.storage.places import open_store
@@ -373,7 +374,7 @@ async def test_a_spark_proves_once_in_a_window_that_it_may_prove_in(world: Spark
     """The order names the seed, the account and D; the proof is sent, and not searched again."""
     orders: list[Order] = []
 
-    async def prove(order: Order, threads: int) -> Answer:
+    async def prove(order: Order, threads: int, tell: Tell) -> Answer:
         orders.append(order)
         return Answer(make_proof(order.assignment.window, [(1, 2)]), 64, 0, "numpy:test")
 

@@ -167,6 +167,8 @@ def test_status_reads_what_the_agent_wrote_last(cli: Cli) -> None:
         "seats": [],
         "registered": True,
         "chain": "ok",
+        "proving": "window 1234: 37 %, 12 shares",
+        "proved": "30 shares in the window of block 900",
         "policy_trouble": "",
         "try": "eubchain spark set price 2.6",
     }
@@ -178,6 +180,8 @@ def test_status_reads_what_the_agent_wrote_last(cli: Cli) -> None:
     assert "14 seen, 5 offered, 2 won" in out
     assert "the agent is not running" in out
     assert "try       eubchain spark start" in out
+    assert "proved    30 shares in the window of block 900" in out
     with folder_of(cli).locked():
         out = cli("spark", "status").out
     assert "try       eubchain spark set price 2.6" in out
+    assert "proving   window 1234: 37 %, 12 shares" in out

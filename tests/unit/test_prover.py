@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from spark_node.prover.backend import (
     is_trustworthy,
 )
 from spark_node.prover.numpy_backend import NumpyBackend
-from spark_node.prover.order import Assignment, Order
+from spark_node.prover.order import NOT_BEGUN, Assignment, Order, Progress
 from spark_node.prover.search import assignment_keys, confirmed, prove, search
 
 ASSIGNMENT = Assignment(1, 1000, bytes(range(32)), bytes(range(20)), 16)
@@ -103,6 +104,23 @@ def test_a_full_proof_ends_the_search():
     assert (answer.proof.count, answer.tiles) == (56, 64)
 
 
+def test_a_search_goes_on_from_any_of_its_reports():
+    """Cut off after two blocks, the other process finds what one would have found in three."""
+    told: list[Progress] = []
+    search(NumpyBackend(), ASSIGNMENT, blocks(2), tell=told.append)
+    assert [(report.next_panel, report.tiles) for report in told] == [(8, 64), (16, 128)]
+    whole = search(NumpyBackend(), ASSIGNMENT, blocks(3))
+    assert search(NumpyBackend(), ASSIGNMENT, blocks(1), told[1]) == whole
+
+
+def test_blocks_of_another_size_are_searched_again():
+    """Another backend cuts tiles into other blocks: none may be counted twice."""
+    begun = Progress(((1, 2),), 64, 64, 4096)
+    assert search(NumpyBackend(), ASSIGNMENT, blocks(1), begun) == search(
+        NumpyBackend(), ASSIGNMENT, blocks(1)
+    )
+
+
 def test_no_time_is_an_empty_proof():
     """Which shows that the spark is there."""
     answer = prove(NumpyBackend(), ASSIGNMENT, blocks(0))
@@ -135,19 +153,48 @@ def test_without_torch_the_torch_backend_says_what_is_missing(monkeypatch: pytes
 
 async def test_the_child_process_answers_with_a_proof():
     """One thread, a tenth of a second: what comes back is in order and true."""
-    answer = await process.prove_in_process(Order(ASSIGNMENT, "numpy", 3000), threads=1)
+    answer = await process.prove_in_process(Order(ASSIGNMENT, "numpy", 3000, NOT_BEGUN), threads=1)
     assert answer.proof.window == 1000
     assert answer.backend == "numpy:float32"
     shares = parse_shares(answer.proof.shares)
     assert shares == confirmed(ASSIGNMENT, shares)
 
 
+async def test_a_child_goes_on_from_where_another_stopped():
+    """It reports at least once, and the proof holds what both found."""
+    told: list[Progress] = []
+
+    async def tell(progress: Progress) -> None:
+        told.append(progress)
+
+    begun = Progress(tuple(search(NumpyBackend(), ASSIGNMENT, blocks(1))[0]), 8, 8, 64)
+    order = Order(ASSIGNMENT, "numpy", 3000, begun)
+    answer = await process.prove_in_process(order, 1, tell)
+    assert set(begun.shares) < set(parse_shares(answer.proof.shares))
+    assert told[0].next_panel == 16
+    assert answer.tiles > told[0].tiles - 1 >= 127
+
+
 async def test_a_child_that_fails_says_why():
     """Its last line becomes the fault's fact."""
     with pytest.raises(Fault) as caught:
-        await process.prove_in_process(Order(ASSIGNMENT, "abacus", 100), threads=1)
+        await process.prove_in_process(Order(ASSIGNMENT, "abacus", 100, NOT_BEGUN), threads=1)
     assert caught.value.reason is process.PROVER_FAILED
     assert "abacus" in str(caught.value)
+
+
+@pytest.mark.parametrize("said", [r"\000\000\000\001x", r"\377\377\377\377", r"\000\000", ""])
+async def test_a_child_that_talks_nonsense_or_not_at_all_is_a_fault(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not of the order's form, too long, cut short, silent."""
+    child = tmp_path / "child"
+    child.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf '{said}'\n")
+    child.chmod(0o700)
+    monkeypatch.setattr(process.sys, "executable", str(child))
+    with pytest.raises(Fault) as caught:
+        await process.prove_in_process(Order(ASSIGNMENT, "numpy", 100, NOT_BEGUN), 1)
+    assert caught.value.reason is process.PROVER_FAILED
 
 
 def test_a_prover_leaves_one_core():
