@@ -1,7 +1,8 @@
 """What a prover is asked and what it answers.
 
 Here: the records that cross the process boundary, and their frame.
-Not here: the search (search.py), the process (process.py). Keeps: no numpy here, so that asking costs the agent nothing.
+Not here: the search (search.py), the process (process.py).
+Keeps: no numpy here, so that asking costs the agent nothing.
 """
 
 from __future__ import annotations
