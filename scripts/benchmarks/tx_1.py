@@ -52,27 +52,31 @@ def run() -> list[dict[str, str | float]]:
         }
         known = {(o.section, o.key) for o in OPTIONS}
         found_home(home, genesis, key, {k: v for k, v in changes.items() if k in known})
-        node = _start(home)
+        node = start_node(home)
         try:
-            committed, accepted = trio.run(_load, _url(home), [_bodies(lane) for lane in lanes], len(raws))
+            committed, accepted = trio.run(
+                drive, node_url(home), [bodies_of(lane) for lane in lanes], len(raws)
+            )
         finally:
             os.killpg(node.pid, signal.SIGKILL)
             node.wait()
         recovery = _recovery(home)
-    decode = _decode_rate(_bodies(raws[:20_000]))
+    decode = _decode_rate(bodies_of(raws[:20_000]))
     bare_start = _bare_start()
     return [
-        _row("tx_1", committed, "tx/s", ceiling),
-        _row("rpc_batch", accepted, "tx/s", decode),
-        _row("recovery", recovery, "s", bare_start),
+        figure("tx_1", committed, "tx/s", ceiling),
+        figure("rpc_batch", accepted, "tx/s", decode),
+        figure("recovery", recovery, "s", bare_start),
     ]
 
 
-def _row(name: str, value: float, unit: str, reference: float) -> dict[str, str | float]:
+def figure(name: str, value: float, unit: str, reference: float) -> dict[str, str | float]:
+    """One row."""
     return {"name": name, "value": value, "unit": unit, "reference": reference, "ratio": value / reference}
 
 
-def _start(home: Path) -> subprocess.Popen[bytes]:
+def start_node(home: Path) -> subprocess.Popen[bytes]:
+    """A node of its own, its log thrown away."""
     (home / "data" / "rpc_address").unlink(missing_ok=True)
     command = [sys.executable, "-m", "eubchain", "start", "--home", str(home)]
     return subprocess.Popen(
@@ -80,14 +84,16 @@ def _start(home: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _url(home: Path) -> str:
+def node_url(home: Path) -> str:
+    """Where it answers, once it does."""
     address = home / "data" / "rpc_address"
     while not address.exists() or not address.read_text():
         time.sleep(0.01)
     return address.read_text()
 
 
-def _bodies(raws: list[bytes]) -> list[bytes]:
+def bodies_of(raws: list[bytes]) -> list[bytes]:
+    """Requests that hold the transactions in batches."""
     bodies = []
     for start in range(0, len(raws), BATCH):
         texts = [base64.b64encode(raw).decode() for raw in raws[start : start + BATCH]]
@@ -96,7 +102,7 @@ def _bodies(raws: list[bytes]) -> list[bytes]:
     return bodies
 
 
-async def _load(url: str, lanes: list[list[bytes]], count: int) -> tuple[float, float]:
+async def drive(url: str, lanes: list[list[bytes]], count: int) -> tuple[float, float]:
     """Send everything over a few connections; committed and accepted per second."""
     accepted = 0
 
@@ -129,8 +135,8 @@ def _recovery(home: Path) -> float:
     figures = []
     for _ in range(3):
         began = time.perf_counter()
-        node = _start(home)
-        url = _url(home)
+        node = start_node(home)
+        url = node_url(home)
         figures.append(trio.run(_next_block, url, began))
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
