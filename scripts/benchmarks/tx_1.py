@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from consensus.types.genesis import genesis_hash
-from eubchain.node.config import OPTIONS
+from eubchain.node.config import Value
 from eubchain.node.founding import found_home
 from scripts.benchmarks import verify
 from scripts.benchmarks.transfers import found, rules_for, signed
@@ -43,15 +43,14 @@ def run() -> list[dict[str, str | float]]:
         lanes[position % ACCOUNTS // per].append(raw)
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory) / "home"
-        changes = {
+        changes: dict[tuple[str, str], Value] = {
             ("rpc", "listen"): "127.0.0.1:0",
             ("metrics", "listen"): "",
             ("p2p", "listen"): "",
             ("node", "log_level"): "warning",
             ("node", "verify_workers"): 1,
         }
-        known = {(o.section, o.key) for o in OPTIONS}
-        found_home(home, genesis, key, {k: v for k, v in changes.items() if k in known})
+        found_home(home, genesis, key, changes)
         node = start_node(home)
         try:
             committed, accepted = trio.run(
