@@ -95,7 +95,3 @@ class PeerFault(Fault):
     """A peer broke the rules of the network: its connection ends. `penalty` is taken from its score."""
 
     penalty = 50
-
-
-class PeerLost(Fault):
-    """A connection ends for which nobody is to blame: silence, a full queue, a closed socket."""

@@ -87,12 +87,3 @@ def possession_hash(chain_id: str, address: bytes) -> bytes:
     It names the chain id, not the genesis hash: the genesis record contains the signature.
     """
     return tagged_hash(Tag.POSSESSION, chain_id.encode(), b"\x00", address)
-
-
-def version_at(genesis: Genesis, height: int) -> int:
-    """The protocol version of a height's header: the latest upgrade at or below it."""
-    current = 1
-    for upgrade in genesis.versions:
-        if upgrade.height <= height:
-            current = upgrade.version
-    return current

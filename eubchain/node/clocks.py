@@ -1,11 +1,12 @@
 """What the engine waits for beside its inbox: timeouts, a block's time, the end of a watch, room on the disk.
 
-Here: a task for each, which ends by sending one item to the inbox.
+Here: Unix time; a task for each wait, which ends by sending one item to the inbox.
 Not here: what follows from it (engine.py). Keeps: a task belongs to one height and ends with it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import trio
@@ -15,6 +16,11 @@ from consensus.agreement.inputs import TimeoutFired
 from eubchain.node.arrivals import Arrival, Item, ProposalDue, RoomAgain, WatchOver
 from eubchain.node.height_log import DiskAlarm
 from eubchain.node.recovery import WATCH_SECONDS
+
+
+def wall_clock_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 class Clocks:

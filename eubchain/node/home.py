@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +62,6 @@ class Home:
         self.snapshots = root / "data" / "snapshots"
         self.lock = root / "data" / "lock"
         self.wallet = root / "wallet"
-        self.admin_token = root / "data" / "admin_token"
 
     def create(self) -> None:
         """Make the directories; refuse when a node lives here already."""
@@ -78,15 +76,6 @@ class Home:
             if not path.exists():
                 raise Fault(HOME_MISSING, home=str(self.root), what=str(path.relative_to(self.root)))
         self.data.mkdir(mode=0o700, exist_ok=True)
-
-    def new_admin_token(self) -> str:
-        """Write a fresh token for admin calls, readable by the owner alone."""
-        token = secrets.token_urlsafe(32)
-        self.admin_token.unlink(missing_ok=True)
-        descriptor = os.open(self.admin_token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token)
-        return token
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.ledger.store import LEDGER_MISSING
 from eubchain.mempool import Limits, Mempool
 from eubchain.node.blobs import gate
+from eubchain.node.clocks import wall_clock_ms
 from eubchain.node.config import Config, load_config
 from eubchain.node.durable_files import FolderFiles
 from eubchain.node.engine import Engine
@@ -63,11 +63,6 @@ log = structlog.get_logger("node")
 
 GC_THRESHOLD = 50_000
 """Allocations between two collections of the youngest generation; records are not tracked (gc=False)."""
-
-
-def wall_clock_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Opened(NamedTuple):

@@ -7,7 +7,6 @@ Keeps: the network part may fail and be rebuilt without the node's noticing more
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import trio
@@ -15,6 +14,7 @@ import trio
 from consensus.light import parse_trust
 from eubchain.ledger.ledger import Ledger
 from eubchain.mempool import Mempool
+from eubchain.node.clocks import wall_clock_ms
 from eubchain.node.config import Config
 from eubchain.node.engine import Engine
 from eubchain.node.home import Home
@@ -32,11 +32,6 @@ from vm.rules import Rules
 MEASURE_S = 2.0
 ADDRESS_FILE = "p2p_address"
 """In the home's data: where the node listens for peers, for whoever starts nodes together."""
-
-
-def wall_clock_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def settings_of(config: Config, home: Home) -> Settings:

@@ -65,13 +65,12 @@ class Method(NamedTuple):
     result: Any
     example: dict[str, Any]
     handler: Handler
-    admin: bool
 
 
 METHODS: dict[str, Method] = {}
 
 
-def method(name: str, *, example: dict[str, Any], admin: bool = False) -> Callable[[Handler], Handler]:
+def method(name: str, *, example: dict[str, Any]) -> Callable[[Handler], Handler]:
     """Declare `async def handler(backend, …) -> Result` as the RPC method `namespace_verbNoun`."""
 
     def declare(handler: Handler) -> Handler:
@@ -94,7 +93,7 @@ def method(name: str, *, example: dict[str, Any], admin: bool = False) -> Callab
         assert set(required) <= set(example), f"{name}: its example lacks a required parameter"
         summary, _, rest = text.partition("\n")
         METHODS[name] = Method(
-            name, summary, rest.strip(), schema, required, hints["return"], example, handler, admin
+            name, summary, rest.strip(), schema, required, hints["return"], example, handler
         )
         msgspec.convert(example, schema)  # the example must be callable as it stands
         return handler
