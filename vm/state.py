@@ -160,7 +160,7 @@ class SupplyColumns:
             setattr(self, name, value)
 
     def record(self) -> Supply:
-        """The figures as a record; raises `msgspec` nothing, asserts that none is negative."""
+        """The figures as a record; asserts that none is negative."""
         values = [getattr(self, name) for name in Supply.__struct_fields__]
         assert min(values) >= 0, f"a column of the supply is negative: {values}"
         return Supply(*values)

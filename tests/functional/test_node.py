@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.node_world import NodeProcess, command, found, parsed, running
+from tests.node_world import command, found, parsed, running
 
 
 @pytest.fixture
@@ -172,4 +172,3 @@ def test_a_stopped_node_is_health_and_metrics_silent_and_a_running_one_reports(n
         node.process.wait()
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{node.url}/health", timeout=2, trust_env=False)
-    assert isinstance(node, NodeProcess)
