@@ -34,14 +34,16 @@ class Progress(Record, tag=1, frozen=True):
 
     shares: Annotated[tuple[tuple[Panel, Panel], ...], Meta(max_length=SHARES_MAX)]
     """Found, and not yet confirmed by the reference."""
+    first_panel: Annotated[int, Meta(ge=0, le=PANELS)]
+    """Of side A: where the band that is searched now begins; those before it are left behind."""
+    height: Uint
+    """Of that band, the most panels of side A that any block of it had."""
     next_panel: Annotated[int, Meta(ge=0, le=PANELS)]
-    """Of side B: all before it are done."""
-    side: Uint
-    """Panels per side of the blocks that were searched: only a backend with the same goes on."""
+    """Of side B: in this band no block at or after it was searched."""
     tiles: Uint
 
 
-NOT_BEGUN = Progress((), 0, 0, 0)
+NOT_BEGUN = Progress((), 0, 0, 0, 0)
 
 
 class Order(Record, frozen=True):
@@ -65,7 +67,7 @@ class Answer(Record, tag=2, frozen=True):
     dropped: Uint
     """Shares that the reference did not confirm: more than none says that the hardware errs."""
     backend: Name
-    """What multiplied, as in `numpy:float32` or `torch:cuda:int8`."""
+    """What multiplied last, as in `numpy:float32` or `torch:cuda:int8`."""
 
 
 ORDER_CODEC: Codec[Order] = Codec(Order)

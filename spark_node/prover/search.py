@@ -2,7 +2,8 @@
 
 Here: `prove`. Not here: multiplying (the backends), the process and its clock (process.py, __main__.py).
 Keeps: no share leaves that the reference has not confirmed, so a bit that flips on a consumer card
-cannot cost its owner a slash; tiles are tried in one order, so nobody picks among them.
+cannot cost its owner a slash; no tile is computed twice, also when a search goes on in another process or
+with another backend.
 """
 
 from __future__ import annotations
@@ -41,22 +42,22 @@ def search(
     """Find up to 56 shares; return them with the number of tiles computed.
 
     `may_go_on` is asked before each block, `tell` is told after it. Panels of A stay and those of B
-    advance, so a block generates half of the panels it multiplies. What was `begun` with blocks of
-    another size is done again.
+    advance, so a block generates half of the panels it multiplies; when B is at its end, the next band of
+    A begins. Another backend goes on where one `begun` stopped, whatever the size of its blocks.
     """
     keys, side = assignment_keys(assignment), backend.side
-    if begun.side != side:
-        begun = NOT_BEGUN
     winning = np.uint64((share.TICKETS - 1) // assignment.difficulty)
-    ps, found, tiles = range(side), list[Share](begun.shares), begun.tiles
-    for first in range(begun.next_panel, PANELS, side):
-        if len(found) >= SHARES_MAX or not may_go_on():
-            break
-        qs = range(first, first + side)
+    found, tiles = list[Share](begun.shares), begun.tiles
+    band, height, first = begun.first_panel, max(side, begun.height), begun.next_panel
+    while len(found) < SHARES_MAX and band < PANELS and may_go_on():
+        ps, qs = range(band, min(PANELS, band + side)), range(first, min(PANELS, first + side))
         won = np.argwhere(backend.tickets(keys, ps, qs) <= winning)
         found += [(ps[int(row)], qs[int(column)]) for row, column in won]
         tiles += len(ps) * len(qs)
-        tell(Progress(tuple(found[:SHARES_MAX]), min(PANELS, first + side), side, tiles))
+        first += len(qs)
+        if first == PANELS:
+            band, height, first = min(PANELS, band + height), side, 0
+        tell(Progress(tuple(found[:SHARES_MAX]), band, height, first, tiles))
     return found[:SHARES_MAX], tiles
 
 

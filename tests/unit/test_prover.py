@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from consensus.resource import share
-from consensus.resource.proof import Claim, parse_shares
+from consensus.resource.proof import PANELS, Claim, parse_shares
 from consensus.types.errors import Fault
 from spark_node.prover import process
 from spark_node.prover.backend import (
@@ -113,12 +114,49 @@ def test_a_search_goes_on_from_any_of_its_reports():
     assert search(NumpyBackend(), ASSIGNMENT, blocks(1), told[1]) == whole
 
 
-def test_blocks_of_another_size_are_searched_again():
-    """Another backend cuts tiles into other blocks: none may be counted twice."""
-    begun = Progress(((1, 2),), 64, 64, 4096)
-    assert search(NumpyBackend(), ASSIGNMENT, blocks(1), begun) == search(
-        NumpyBackend(), ASSIGNMENT, blocks(1)
-    )
+class Recorded(NumpyBackend):
+    """Notes every tile it is asked for, in blocks of its own size; at D = 2⁶⁴ − 1 none of them wins."""
+
+    def __init__(self, side: int, asked: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.side, self.asked = side, asked
+
+    def tickets(self, keys: share.Keys, ps: Sequence[int], qs: Sequence[int]) -> np.ndarray:
+        """Tickets that win nothing."""
+        self.asked += [(p, q) for p in ps for q in qs]
+        return np.full((len(ps), len(qs)), 2**64 - 1, dtype=np.uint64)
+
+
+def test_another_backend_goes_on_and_no_tile_is_computed_twice():
+    """A card fell away after large blocks, the processor goes on in small ones; and the other way round."""
+    asked: list[tuple[int, int]] = []
+    told = [replace(NOT_BEGUN, shares=((1, 2),))]
+    for side in (16, 8, 32, 8):
+        search(Recorded(side, asked), ASSIGNMENT, blocks(2), told[-1], told.append)
+    assert len(asked) == len(set(asked)) == told[-1].tiles == 2 * (16**2 + 8**2 + 32**2 + 8**2)
+    assert told[-1].shares == ((1, 2),), "what was found stays"
+
+
+def test_after_the_last_panel_of_b_the_next_band_of_a_is_searched():
+    """A fast machine sees the end of B within a window; its work there is not the end of its window."""
+    asked: list[tuple[int, int]] = []
+    told = [replace(NOT_BEGUN, height=16, next_panel=PANELS - 12)]
+    search(Recorded(8, asked), ASSIGNMENT, blocks(3), told[-1], told.append)
+    assert [(report.first_panel, report.next_panel) for report in told[1:]] == [
+        (0, PANELS - 4),
+        (16, 0),
+        (16, 8),
+    ]
+    assert asked[-1] == (23, 7)
+    assert len(asked) == len(set(asked)) == 8 * (8 + 4 + 8)
+
+
+def test_a_search_that_has_seen_every_tile_ends():
+    """There are 2⁴⁸ of them; the last band is as narrow as it has to be."""
+    begun = Progress((), PANELS - 4, 8, PANELS - 8, 0)
+    told: list[Progress] = []
+    assert search(Recorded(8, []), ASSIGNMENT, blocks(9), begun, told.append) == ([], 32)
+    assert told[-1].first_panel == PANELS
 
 
 def test_no_time_is_an_empty_proof():
@@ -167,7 +205,7 @@ async def test_a_child_goes_on_from_where_another_stopped():
     async def tell(progress: Progress) -> None:
         told.append(progress)
 
-    begun = Progress(tuple(search(NumpyBackend(), ASSIGNMENT, blocks(1))[0]), 8, 8, 64)
+    begun = Progress(tuple(search(NumpyBackend(), ASSIGNMENT, blocks(1))[0]), 0, 8, 8, 64)
     order = Order(ASSIGNMENT, "numpy", 3000, begun)
     answer = await process.prove_in_process(order, 1, tell)
     assert set(begun.shares) < set(parse_shares(answer.proof.shares))

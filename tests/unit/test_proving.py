@@ -117,7 +117,7 @@ def test_after_a_late_proof_time_is_kept_back_for_sending(reason: Any, kept_ms: 
 
 # ------------------------------------------------------------------------------- after a restart
 
-FAR = Progress(((1, 2), (3, 40)), 48, 8, 384)
+FAR = Progress(((1, 2), (3, 40)), 0, 8, 48, 384)
 
 
 def cut_off(desk: Desk) -> None:
