@@ -12,10 +12,14 @@ from collections.abc import Callable
 import trio
 
 from consensus.agreement.effects import ScheduleTimeout, SignAndSendProposal
-from consensus.agreement.inputs import TimeoutFired
+from consensus.agreement.inputs import StartHeight, TimeoutFired
 from eubchain.node.arrivals import Arrival, Item, ProposalDue, RoomAgain, WatchOver
 from eubchain.node.height_log import DiskAlarm
-from eubchain.node.recovery import WATCH_SECONDS
+from eubchain.node.network import Network
+from eubchain.node.twin_watch import TwinWatch
+
+LISTEN_S = 1
+"""How often a moved home looks whether it can hear the network."""
 
 
 def wall_clock_ms() -> int:
@@ -43,10 +47,16 @@ class Clocks:
                 await trio.sleep(ahead / 1000)
         await self._inbox.send(ProposalDue(height, effect))
 
-    async def watch(self, height: int) -> None:
-        """A moved home has watched long enough for its twin."""
-        await trio.sleep(WATCH_SECONDS)
-        await self._inbox.send(WatchOver(height))
+    async def watch(self, start: StartHeight, watch: TwinWatch, network: Network) -> None:
+        """A moved home has listened long enough for its twin.
+
+        Seconds count in which a twin would be heard: with a peer, or where nobody else is in the set.
+        """
+        while not watch.is_over(start.height - 1):
+            await trio.sleep(LISTEN_S)
+            if len(start.validators) == 1 or network.is_connected():
+                watch.listened(LISTEN_S)
+        await self._inbox.send(WatchOver(start.height))
 
     async def room(self, height: int, disk: DiskAlarm) -> None:
         """The disk takes writes again."""

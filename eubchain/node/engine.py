@@ -155,7 +155,7 @@ class Engine:
             self._signer = None
         if plan.signing is Signing.AFTER_WATCHING:
             assert self._guard is not None, "only a node with a key watches for its twin"
-            self._watch = TwinWatch(self._execution.ledger.height, _now_s(), self._guard.last)
+            self._watch = TwinWatch(self._execution.ledger.height, self._guard.last)
         self.why_silent = "" if plan.signing is Signing.AT_ONCE else plan.why
         log.info("agreement begins", height=self.height, plan=plan.why)
         resumes = plan.wal in (WalAction.REPLAY, WalAction.REPLAY_AND_DECIDE)
@@ -190,7 +190,7 @@ class Engine:
             self._tasks = tasks
             self._network.at_height(start)
             if self._watch is not None:
-                tasks.start_soon(self._clocks.watch, start.height)
+                tasks.start_soon(self._clocks.watch, start, self._watch, self._network)
             if contents is None:
                 self._wal = await HeightLog.begin(
                     self._files, self._rules.genesis, start.height, self._disk_refused
@@ -260,7 +260,7 @@ class Engine:
             if self._watch is not None and self._guard is not None:
                 view = heads.view(self._execution.ledger, self._rules)
                 look_in_commit(self._watch, self._guard.public, view, height, final.commit)
-                self._watch.begin_again(height, _now_s())
+                self._watch.begin_again(height)
             with trio.CancelScope(shield=True):
                 try:
                     executed = await self._production.execute(block, is_decided=True)
@@ -274,7 +274,7 @@ class Engine:
 
     def _is_watching(self, height: int) -> bool:
         """Whether nothing may be signed yet; adopts the new place when the watch is over."""
-        if self._watch is None or not self._watch.is_over(height, _now_s()):
+        if self._watch is None or not self._watch.is_over(height):
             return self._watch is not None
         assert self._guard is not None, "only a node with a key watches for its twin"
         self._guard.adopt_place()
@@ -414,7 +414,3 @@ class Engine:
         said = await self._voice.vote(self._wal, effect, me, block)
         if said is not None:
             self._own.append(said)
-
-
-def _now_s() -> int:
-    return int(trio.current_time())

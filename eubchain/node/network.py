@@ -49,6 +49,10 @@ class Network(Protocol):
         """The highest height that a peer reports; 0 without peers."""
         ...
 
+    def is_connected(self) -> bool:
+        """Whether a peer is connected, so that what is said on the network can be heard."""
+        ...
+
 
 class NoPeers:
     """The network of a single node."""
@@ -72,3 +76,7 @@ class NoPeers:
     def peers_height(self) -> int:
         """No peer reports one."""
         return 0
+
+    def is_connected(self) -> bool:
+        """Nobody is."""
+        return False

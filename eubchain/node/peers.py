@@ -1,8 +1,9 @@
 """A node among its peers: what arrives is routed, what the engine says is sent.
 
 Here: the engine's `Network` over a `Net`, greetings and status, who is a validator, what is passed on to
-whom; wiring of hearing, proposed blocks, gossip and sync.
-Not here: the links (p2p), verification (hearing.py), blocks (proposed.py, sync.py), gossip (gossip.py).
+whom; wiring of hearing, proposed blocks, gossip, sync and the snapshots' desk.
+Not here: the links (p2p), verification (hearing.py), blocks (proposed.py, sync.py), gossip (gossip.py),
+snapshots (snapshot_desk.py).
 Keeps: validators tell each other everything directly, so between two of them nothing is passed on;
 whoever breaks a rule loses its connection; every queue on the way is bounded.
 """
@@ -23,11 +24,13 @@ from consensus.types.errors import Rejected
 from consensus.types.hashing import Tag, tagged_hash
 from consensus.types.keys import SecretKey, verify
 from eubchain.ledger.ledger import Ledger
+from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.mempool import Mempool
 from eubchain.node.gossip import Gossip
 from eubchain.node.hearing import Heard, Hearing
 from eubchain.node.network import Final
 from eubchain.node.proposed import ProposedBlocks
+from eubchain.node.snapshot_desk import SnapshotDesk
 from eubchain.node.sync import Sync
 from eubchain.node.trust_gate import TrustGate
 from eubchain.node.workers import VerifyPool
@@ -108,6 +111,7 @@ class Peers:
         take: Callable[[list[bytes]], Awaitable[list[Submitted]]],
         is_validator: bool,
         gate: TrustGate | None = None,
+        snapshots: SnapshotFolder | None = None,
     ) -> None:
         self.net, self._rules, self._ledger, self._mempool = net, rules, ledger, mempool
         self._is_validator = is_validator
@@ -120,6 +124,7 @@ class Peers:
         self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block)
         self.gossip = Gossip(net, mempool, take)
         self.sync = Sync(net, ledger, rules, pool, self, self._overtake, gate)
+        self.desk = SnapshotDesk(snapshots)
         self._take_evidence: Callable[[bytes], bool] = lambda raw: False
         self._wants, self._wanted = trio.open_memory_channel[bytes](64)
         self._news = trio.Event()
@@ -184,6 +189,10 @@ class Peers:
     def peers_height(self) -> int:
         """The highest height that a peer reports; 0 without peers."""
         return max((peer.status.height for peer in self._peers.values()), default=0)
+
+    def is_connected(self) -> bool:
+        """Whether a peer has greeted and is still there."""
+        return bool(self._peers)
 
     def is_behind(self) -> bool:
         """Whether final blocks are on their way."""
@@ -250,6 +259,7 @@ class Peers:
             nursery.start_soon(self.hearing.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.sync.run)
+            nursery.start_soon(self.desk.run)
             nursery.start_soon(self._gather, nursery)
             task_status.started()
 
@@ -322,12 +332,17 @@ class Peers:
                 self.gossip.take(event.peer, kind, body)
 
     def _answer(self, event: Request) -> None:
+        if event.kind in (Kind.GET_SNAPSHOTS, Kind.GET_CHUNK):
+            self.desk.take(event)
+            return
         answer: bytes | None = None
         try:
             if event.kind in (Kind.GET_PROPOSED, Kind.GET_TRANSACTIONS):
                 answer = self.proposed.answer(event.kind, event.body)
             elif event.kind is Kind.GET_BLOCKS:
                 answer = self.sync.answer(event.body)
+            elif event.kind is Kind.GET_LIGHT_BLOCK:
+                answer = self.sync.answer_light(event.body)
         finally:
             event.answer(answer)
 

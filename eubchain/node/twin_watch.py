@@ -3,7 +3,8 @@
 Here: how long to watch, and what counts as the twin's word.
 Not here: that a home has moved (guard.py), where votes come from (node/engine).
 Keeps: nothing is signed while the watch lasts. What this home's own guard remembers, or anything before
-it, is no sign of a twin: peers repeat old votes.
+it, is no sign of a twin: peers repeat old votes. Seconds in which nobody could have told of a twin say
+nothing: where the set has other members, only those with a connected peer count.
 Errors: 2051 twin_seen.
 """
 
@@ -32,9 +33,9 @@ TWIN_SEEN = Reason(
 class TwinWatch:
     """One watch, from the node's start until enough heights or seconds have passed."""
 
-    def __init__(self, height: int, now_seconds: int, guard_last: SignStep) -> None:
+    def __init__(self, height: int, guard_last: SignStep) -> None:
         self._height = height
-        self._since_seconds = now_seconds
+        self._listened_seconds = 0
         self._guard_last = guard_last
 
     def saw(self, step: SignStep) -> None:
@@ -42,14 +43,17 @@ class TwinWatch:
         if step > self._guard_last:
             raise Fault(TWIN_SEEN, height=step.height, round=step.round)
 
-    def begin_again(self, height: int, now_seconds: int) -> None:
+    def begin_again(self, height: int) -> None:
         """Count from here: blocks that were caught up with are the past, and say nothing of who lives now."""
-        self._height, self._since_seconds = height, now_seconds
+        self._height, self._listened_seconds = height, 0
 
-    def is_over(self, height: int, now_seconds: int) -> bool:
-        """Whether to sign now: 20 heights were decided, or 30 seconds have passed, without a twin."""
-        heights, seconds = height - self._height, now_seconds - self._since_seconds
-        return heights >= WATCH_BLOCKS or seconds >= WATCH_SECONDS
+    def listened(self, seconds: int) -> None:
+        """Told of time in which a twin would have been heard, or in which there can be none to hear."""
+        self._listened_seconds += seconds
+
+    def is_over(self, height: int) -> bool:
+        """Whether to sign now: 20 heights were decided, or 30 seconds listened, without a twin."""
+        return height - self._height >= WATCH_BLOCKS or self._listened_seconds >= WATCH_SECONDS
 
 
 def look_for_twin(watch: TwinWatch, key: bytes, validators: ValidatorSet, event: RecordedInput) -> None:
