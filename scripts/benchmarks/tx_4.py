@@ -46,12 +46,12 @@ def run() -> list[dict[str, str | float]]:
             urls = [node_url(home) for home in network.validators]
             password = network.password_file.read_text().strip()
             signer = Wallet(network.root / "wallet").signer("requester", password)
-            trio.run(_fund, urls[0], network.genesis, signer)
+            trio.run(fund, urls[0], network.genesis, signer)
             lanes: list[list[bytes]] = [[] for _ in range(CONNECTIONS)]
-            for position, raw in enumerate(_transfers(network.genesis, 0, EACH)):
+            for position, raw in enumerate(transfers(network.genesis, 0, EACH)):
                 lanes[position % ACCOUNTS // (ACCOUNTS // CONNECTIONS)].append(raw)
             committed, _ = trio.run(drive, urls[0], [bodies_of(lane) for lane in lanes], ACCOUNTS * EACH)
-            paced = _transfers(network.genesis, EACH, PACE_BATCH * PACE_BATCHES // ACCOUNTS)
+            paced = transfers(network.genesis, EACH, PACE_BATCH * PACE_BATCHES // ACCOUNTS)
             waits = sorted(trio.run(_paced, urls[0], paced))
         finally:
             for node in nodes:
@@ -75,7 +75,7 @@ def _signed(genesis: Genesis, signer: Any, nonce: int, payload: Any) -> bytes:
     return encode(Transaction(body, KeyAuth(signer.public, signature)))
 
 
-def _transfers(genesis: Genesis, first: int, each: int) -> list[bytes]:
+def transfers(genesis: Genesis, first: int, each: int) -> list[bytes]:
     keys = [secret_key(i) for i in range(ACCOUNTS)]
     addresses = [key_address(key.public) for key in keys]
     return [
@@ -85,7 +85,7 @@ def _transfers(genesis: Genesis, first: int, each: int) -> list[bytes]:
     ]
 
 
-async def _fund(url: str, genesis: Genesis, signer: AccountSigner) -> None:
+async def fund(url: str, genesis: Genesis, signer: AccountSigner) -> None:
     """Ten EUBC for every account, from the network's funded one; waits until they are final."""
     addresses = [key_address(secret_key(i).public) for i in range(ACCOUNTS)]
     async with httpx.AsyncClient(timeout=90, trust_env=False) as client:
