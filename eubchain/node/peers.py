@@ -47,12 +47,17 @@ from p2p.messages import (
     read_body,
 )
 from p2p.net import Event, Frame, Net, PeerDown, PeerUp, Request
+from vm.evidence import ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD
 from vm.rules import Rules
 
 log = structlog.get_logger("network")
 
 STATUS_S = 2.0
 """Between two status messages when nothing happens: the heartbeat."""
+UNTIMELY = (ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD)
+"""Refusals of true evidence that depend on where this node's chain stands: an honest peer may be a block
+ahead or behind. If they cost points, one that signs twice at every height would make the others ban each
+other."""
 
 
 class Node(Protocol):
@@ -350,7 +355,8 @@ class Peers:
         try:
             is_new = self._take_evidence(raw)
         except Rejected as refusal:
-            self.net.penalise(peer, f"evidence that does not hold: {refusal}", 10)
+            if refusal.reason not in UNTIMELY:
+                self.net.penalise(peer, f"evidence that does not hold: {refusal}", 10)
             return
         if is_new:
             for other in self._peers:

@@ -308,9 +308,18 @@ class Service:
                     self._hub.publish("task", told, task)
 
     def report(self, proof: DoubleSign) -> None:
-        """Agreement saw a double signing: queue the evidence, tell who asked."""
+        """Agreement saw a double signing: queue the evidence, tell who asked.
+
+        An offender that is punished already goes on signing twice until the epoch ends; of that nobody
+        is told, for no block can hold it.
+        """
         raw = evidence_transaction(proof, self._rules)
-        if self._queue_evidence(raw):
+        try:
+            is_new = self.take_evidence(raw)
+        except Rejected as refusal:
+            log.debug("a double signing is of no use as evidence", why=str(refusal))
+            return
+        if is_new:
             self.spread_evidence(raw)
 
     def take_evidence(self, raw: bytes) -> bool:
