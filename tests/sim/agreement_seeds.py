@@ -7,6 +7,7 @@ Keeps: liars hold less than a third of the power, so nothing may ever fork, and 
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 from consensus.types.errors import Fault
@@ -20,10 +21,12 @@ from tests.sim.liars.withholder import Withholder
 from tests.sim.network import CALM, Faults
 from tests.sim.node import SimNode
 from tests.sim.outcome import Outcome, in_words
+from tests.sim.whole.running import collect_rarely
 from tests.sim.world import World
 
 LIARS: tuple[type[SimNode], ...] = (Equivocator, Garbler, Silent, Splitter, Twin, Withholder)
 WEIGHTS = ([1], [1, 1], [1, 1, 1], [1] * 4, [1] * 7, [30, 30, 20, 10, 5, 5], [24, 24, 24, 24, 4])
+TROUBLES = ("network", "split", "crash", "crash", "blackout", "muffle", "calm")
 TROUBLES_MAX = 8
 HEALING_MS_MAX = 400_000
 """Virtual time; rounds grow long where liars propose many of them."""
@@ -43,10 +46,11 @@ def draw_world(seed: int, random: Random) -> World:
     return World(seed, weights, liars)
 
 
-def trouble(world: World, random: Random) -> None:
-    """One misfortune, and some time to suffer it."""
+def trouble(world: World, random: Random) -> str:
+    """One misfortune, and some time to suffer it; returns its name."""
     count = len(world.nodes)
-    match random.choice(["network", "split", "crash", "crash", "blackout", "muffle", "calm"]):
+    kind = random.choice(TROUBLES)
+    match kind:
         case "network":
             slowest_ms = random.choice([50, 300, 1_500])
             world.faults(Faults(random.choice([0.0, 0.05, 0.3]), random.choice([0.0, 0.2]), (1, slowest_ms)))
@@ -71,21 +75,26 @@ def trouble(world: World, random: Random) -> None:
     if random.random() < 0.7:
         world.restart_all()
     world.check()
+    return kind
 
 
 def run_seed(seed: int) -> Outcome:
     """Run one seed to its end."""
+    collect_rarely()
     random = Random(seed)
     world = draw_world(seed, random)
     faults, violation = 0, ""
+    counts = Counter(
+        f"liar: {type(node).__name__.lower()}" for node in world.nodes[: world.size] if not node.is_honest
+    )
     try:
         for _ in range(random.randint(1, TROUBLES_MAX)):
             faults += 1
-            trouble(world, random)
+            counts[f"fault: {trouble(world, random)}"] += 1
         world.heal()
         world.until_height(max(len(node.ledger) for node in world.honest) + 3, HEALING_MS_MAX)
         world.check()
     except (AssertionError, Fault, LookupError, ValueError, TypeError) as error:
         violation = in_words(error)
     heights = max(len(node.ledger) for node in world.honest)
-    return Outcome(seed, not violation, heights, faults, violation, {})
+    return Outcome(seed, not violation, heights, faults, violation, counts, tuple(world.recoveries))

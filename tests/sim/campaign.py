@@ -4,7 +4,7 @@
     scripts/sim --seeds 0-99 --json     {"seed", "ok", "heights", "faults", "violation"} a line
     scripts/sim --seeds 17 --trace      what every node logs, by virtual second
 
-Here: the command, the report. Not here: what a seed does (node_seeds.py, agreement_seeds.py).
+Here: the command. Not here: what a seed does (node_seeds.py, agreement_seeds.py), the sum (report.py).
 Keeps: lines go to stdout, the report to stderr, so that lines can be read by programs.
 """
 
@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.sim import agreement_seeds, node_seeds
 from tests.sim.outcome import Outcome
+from tests.sim.report import report
 from tests.sim.whole.running import trace
 
 KINDS: dict[str, Callable[[int], Outcome]] = {
@@ -30,19 +31,6 @@ def seed_range(text: str) -> range:
     """ "A-B", both included, or one number."""
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
-
-
-def report(outcomes: Iterable[Outcome]) -> str:
-    """What all seeds met, added up."""
-    seeds = heights = faults = failed = 0
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        seeds, heights, faults = seeds + 1, heights + outcome.heights, faults + outcome.faults
-        failed += not outcome.ok
-        for name, count in outcome.counts.items():
-            counts[name] = counts.get(name, 0) + count
-    lines = [f"{count:8}  {name}" for name, count in sorted(counts.items()) if count]
-    return "\n".join([*lines, f"{seeds} seeds, {heights} heights, {faults} faults, {failed} failed"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -133,6 +133,8 @@ class SimNode:
         self.evidence: list[DoubleSign] = []
         self.plans: list[Plan] = []
         self.is_up = False
+        self.woke_ms: int | None = None
+        """When it started after a crash, until it signs again."""
         self.lives = 0
         """Restarts so far; what was scheduled by an earlier life does nothing."""
         self.network.receivers[index] = self.receive
@@ -145,6 +147,7 @@ class SimNode:
 
     def start(self) -> None:
         """Start from what the disk holds."""
+        self.woke_ms = self.clock.now_ms if self.lives else None
         self.lives += 1
         self.is_up = True
         self.state: State | None = None
@@ -193,6 +196,7 @@ class SimNode:
     def crash(self, power: bool = True) -> None:
         """Stop at once; with the power gone, what was not synced is lost."""
         self.is_up = False
+        self.woke_ms = None
         self.lives += 1
         self.disk.crash_at = None
         if power:

@@ -197,7 +197,7 @@ def run_seed(seed: int) -> Outcome:
                 await troubles.one()
             await troubles.heal()
         finally:
-            counts.update({f"trouble: {kind}": count for kind, count in troubles.counts.items()})
+            counts.update({f"fault: {kind}": count for kind, count in troubles.counts.items()})
 
     violation = ""
     try:
@@ -207,7 +207,7 @@ def run_seed(seed: int) -> Outcome:
     town = towns[0]
     faults = sum(counts.values()) + len(plan.liars)
     _count(town, counts)
-    return Outcome(seed, not violation, town.top(), faults, violation, counts)
+    return Outcome(seed, not violation, town.top(), faults, violation, counts, tuple(town.recoveries))
 
 
 def _count(town: Town, counts: dict[str, int]) -> None:

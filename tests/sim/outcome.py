@@ -23,6 +23,8 @@ class Outcome(NamedTuple):
     """Which invariant was broken and how; empty when none was."""
     counts: Mapping[str, int]
     """For the report, added up over all seeds."""
+    recoveries: tuple[int, ...] = ()
+    """Virtual ms from each start after a crash to that life's first signature."""
 
     def line(self) -> dict[str, Any]:
         """The object of `--json`."""

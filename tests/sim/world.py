@@ -35,6 +35,10 @@ class World:
         self.network = Network(self.clock, self.random)
         self.lines: set[str] = set()
         self.signatures = SignatureLog()
+        self.recoveries: list[int] = []
+        """Virtual ms from each start after a crash to that life's first signature."""
+        self.size = len(weights)
+        """Members of the set; a twin's second machine comes on top."""
         secrets = (blake2b(b"validator %d" % i, digest_size=32).digest() for i in range(len(weights)))
         keys = sorted((SecretKey(secret) for secret in secrets), key=lambda k: key_address(k.public))
         powers = divide(TOTAL_POWER, weights)
@@ -108,6 +112,9 @@ class World:
     def signed(self, node: SimNode, message: Proposal | Vote) -> None:
         if node.is_honest:
             self.signatures.add(node, message)
+            if node.woke_ms is not None:
+                self.recoveries.append(self.clock.now_ms - node.woke_ms)
+                node.woke_ms = None
 
     def decided(self, node: SimNode, effect: Decide) -> None:
         assert effect.height == len(node.ledger)

@@ -7,7 +7,7 @@ Keeps: what a death leaves is what the disk holds: the next life starts from tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from eubchain.ledger.store import Column
 from eubchain.mempool import Mempool
 from eubchain.node.engine import Engine
 from eubchain.node.execution import Execution
-from eubchain.node.guard import GUARD_NOT_WRITTEN, Place, SignerGuard, reset_guard
+from eubchain.node.guard import GUARD_NOT_WRITTEN, Place, Refusal, SignerGuard, reset_guard
 from eubchain.node.metrics import Metrics
 from eubchain.node.network import Network
 from eubchain.node.node import _wal_found
@@ -98,6 +98,8 @@ class WholeNode:
         self.faults: list[BaseException] = []
         """What ended a life that nobody meant to end."""
         self.life = 0
+        self.woke_ms: int | None = None
+        """When it started after a crash, until it signs again."""
         self.is_up = False
         self.ledger: Ledger
         self.engine: Engine
@@ -125,6 +127,7 @@ class WholeNode:
     def start(self) -> None:
         """Begin a life from what the disk holds."""
         assert not self.is_up, "one life at a time"
+        self.woke_ms = self.town.now_ms() if self.life else None
         self.life += 1
         self.is_up = True
         self.disk.is_off = False
@@ -140,6 +143,7 @@ class WholeNode:
 
     def _stop(self, power: bool) -> None:
         self.is_up = False
+        self.woke_ms = None
         self.disk.is_off = True
         self.disk.crash_at = self.disk.crash_on = None
         if self.net is not None:
@@ -168,6 +172,7 @@ class WholeNode:
 
     async def _run(self) -> None:
         guard = self._open_guard()
+        self._tell_signatures(guard)
         store = MemoryStore(self.rows, self.disk)
         raw = store.latest.get(Column.META, META_KEY)
         assert raw is not None, "founded with its node"
@@ -197,6 +202,21 @@ class WholeNode:
             if fault.reason is GUARD_NOT_WRITTEN and self.disk.is_full:
                 raise _NoRoom from fault  # a node does not start on a full disk
             raise
+
+    def _tell_signatures(self, guard: Any) -> None:
+        """Note when this life first signs."""
+
+        def told(sign: Callable[..., bytes | Refusal]) -> Callable[..., bytes | Refusal]:
+            def sign_and_tell(*step: Any) -> bytes | Refusal:
+                signed = sign(*step)
+                if self.woke_ms is not None and not isinstance(signed, Refusal):
+                    self.town.recoveries.append(self.town.now_ms() - self.woke_ms)
+                    self.woke_ms = None
+                return signed
+
+            return sign_and_tell
+
+        guard.sign_vote, guard.sign_proposal = told(guard.sign_vote), told(guard.sign_proposal)
 
     def _assemble(self, guard: SignerGuard) -> None:
         rules, ledger = self.rules, self.ledger

@@ -87,6 +87,8 @@ class Town:
                 self.nodes.append(kind(self, len(operators) + index, operator, skew_ms))
         self.users = Users(self)
         self.crashes: list[str] = []
+        self.recoveries: list[int] = []
+        """Virtual ms from each start after a crash to that life's first signature."""
 
     # -- time
 
