@@ -37,6 +37,7 @@ from eubchain.node.engine import Engine
 from eubchain.node.execution import Executed, Execution
 from eubchain.node.guard import SignerGuard, place_of
 from eubchain.node.home import Home
+from eubchain.node.kept_blocks import execute_kept
 from eubchain.node.metrics import Metrics, metrics_application
 from eubchain.node.network import Network, NoPeers
 from eubchain.node.pricing import mempool_pricing
@@ -95,6 +96,8 @@ def open_home(home: Home, config: Config, network: Network) -> Opened:
     rules = rules_of(genesis, upgrades_of(config.texts("chain", "upgrades"), genesis))
     ledger = open_ledger(home, genesis, config)
     try:
+        # Before the log is looked at: it follows the last of them.
+        execute_kept(ledger, rules, with_index=config.flag("ledger", "index"))
         files = FolderFiles(home.data)
         validator = read_validator_key(home.validator_key)
         guard = None
@@ -127,7 +130,7 @@ def _wal_found(
     if contents is None:
         return None
     if contents.height != ledger.height + 1:
-        return WalFound(contents.height, False, None)
+        return WalFound(contents.height, False, contents.last_signed())
     view = heads.view(ledger, rules)
     head = heads.head(view)
     validators = heads.validators_at(view, contents.height) or ()

@@ -38,7 +38,8 @@ class WalFound(NamedTuple):
     is_decided: bool
     """Replaying it decides its height."""
     last_step: tuple[int, int] | None
-    """(round, kind) of the last thing that its inputs lead to signing."""
+    """(round, kind) of the last thing that its inputs lead to signing; of a log beyond the ledger, which
+    cannot be replayed, the last that it says was signed."""
 
 
 class Found(NamedTuple):
@@ -125,7 +126,7 @@ def _signing(found: Found) -> tuple[Signing, int, str]:
         return Signing.NEVER, found.ledger_height, "there is no validator key"
     signed_up_to = last.height
     if found.wal is not None and found.wal.height > next_height:
-        signed_up_to = max(signed_up_to, found.wal.height)
+        signed_up_to = max(signed_up_to, _signed_beyond(found.wal, last))
     if signed_up_to > next_height:
         return _restored(found, signed_up_to)
     if last.height == next_height and not _remembers(found.wal, last):
@@ -133,6 +134,17 @@ def _signing(found: Found) -> tuple[Signing, int, str]:
         # round without the guard noticing.
         return _silent(found, next_height, "the log of what was signed at the next height is lost")
     return _silent(found, found.ledger_height, "the key signs on")
+
+
+def _signed_beyond(wal: WalFound, last: SignStep) -> int:
+    """Up to which height a log beyond the ledger says that the key signed.
+
+    One that holds no signature, beside a guard that was there when the log began, tells of none at its own
+    height: after a rollback the validator speaks again where it had not spoken. Beside an older guard it is
+    no proof, for the last signature is in a log only once something follows it.
+    """
+    says_nothing = wal.last_step is None and last.height == wal.height - 1
+    return wal.height - 1 if says_nothing else wal.height
 
 
 def _restored(found: Found, signed_up_to: int) -> tuple[Signing, int, str]:

@@ -19,10 +19,18 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from consensus.agreement.inputs import INPUT, BlockBuilt, BlockReceived, RecordedInput
+from consensus.agreement.inputs import (
+    INPUT,
+    BlockBuilt,
+    BlockReceived,
+    ProposalReceived,
+    RecordedInput,
+    VoteReceived,
+)
 from consensus.types.block import BLOCK_TRANSPORT_BYTES_MAX
 from consensus.types.codec import Codec, Hash32, Record, Uint, encode
 from consensus.types.errors import Fault, Reason, Rejected
+from consensus.types.vote import PROPOSAL
 from eubchain.node.durable_files import DurableFile, DurableFiles
 
 WAL_NAME = "wal"
@@ -104,6 +112,17 @@ class WalContents(NamedTuple):
     def inputs(self) -> list[RecordedInput]:
         """The machine's inputs in order."""
         return [entry.input for entry in self.entries if isinstance(entry, InputEntry)]
+
+    def last_signed(self) -> tuple[int, int] | None:
+        """(round, kind) of the last message in it that this node signed."""
+        signed = None
+        for entry in self.entries:
+            match entry:
+                case InputEntry(input=ProposalReceived(proposal=proposal), is_own=True):
+                    signed = (proposal.round, PROPOSAL)
+                case InputEntry(input=VoteReceived(vote=vote), is_own=True):
+                    signed = (vote.round, vote.kind)
+        return signed
 
     def blocks(self) -> dict[bytes, bytes]:
         """Bytes of blocks by id."""

@@ -55,6 +55,23 @@ def test_a_validator_killed_again_and_again_goes_on_where_it_was(network):
     assert audit.returncode == 0, audit.stdout + audit.stderr
 
 
+def test_after_a_rollback_the_kept_blocks_are_executed_and_the_validator_signs_on(network):
+    """It stands where it stood before any peer is asked, and is silent at no height; alone, it would stay so."""
+    home = network.validators[0]
+    with running(home) as node:
+        node.wait_height(6)
+        node.stop()
+    head = parsed(command(home, "inspect", "--json"))["height"]
+    done = command(home, "rollback", "--to", str(head - 4), "--yes", "--json")
+    assert parsed(done)["to"] == head - 4
+    with running(home) as node:
+        assert node.height >= head
+        node.wait_height(head + 3)
+        assert node.stop() == 0
+    audit = command(home, "inspect", "--json")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
 def test_a_graceful_stop_ends_with_zero_and_leaves_no_process(network):
     with running(network.validators[0]) as node:
         node.wait_height(2)
