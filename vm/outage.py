@@ -1,9 +1,11 @@
 """Outages: epochs in which the network, not its members, was at fault.
 
-Here: the decision at an epoch's end, and reading it for as long as forfeits may wait for it.
+Here: the two decisions at an epoch's end, and reading them for as long as forfeits may wait for them.
 Not here: when sparks failed together (vm/task/failures.py), what is excused (jailing in vm/epoch.py,
 forfeits in vm/task/forfeits.py).
 Keeps: an outage excuses faults of availability only, never double signing, false shares, wrong results.
+Sparks that fail tasks together excuse those failures and nothing else: tasks of one's own can be failed
+for their fees, and would farm an excuse for windows never computed and blocks never signed.
 """
 
 from __future__ import annotations
@@ -19,8 +21,15 @@ OUTAGE = EventKind(
     1951,
     "outage",
     "epoch:count commits:count thin:count",
-    "Epoch {epoch} was an outage ({thin} of {commits} commits lacked more than a quarter of power, or "
-    "many sparks failed together): nobody is punished for being absent.",
+    "Epoch {epoch} was an outage ({thin} of {commits} commits lacked more than a quarter of power): "
+    "nobody is punished for being absent.",
+)
+TASKS_OUTAGE = EventKind(
+    1955,
+    "tasks_outage",
+    "epoch:count",
+    "So many sparks failed their tasks together in epoch {epoch} that the network is to blame: "
+    "what they would forfeit returns.",
 )
 
 
@@ -28,6 +37,9 @@ class EpochEnd(Record, frozen=True):
     """What an epoch's end decided, keyed by the epoch."""
 
     outage: bool
+    """Too much power was absent: every absence is excused."""
+    tasks_outage: bool
+    """Too many sparks failed together: failed tasks are excused, and nothing else."""
     ended: Uint
     """The height of its last block."""
 
@@ -41,14 +53,16 @@ def _key(epoch: int) -> bytes:
 
 def decide(state: State, counted: Tally) -> bool:
     """Whether the ending epoch was an outage: more than a quarter of power was absent in half of its
-    commits, or many sparks failed together. Stored for the forfeits that wait for it.
+    commits. Stored, with whether many sparks failed together, for the forfeits that wait for it.
     """
-    validators_out = counted.commits > 0 and 2 * counted.commits_thin >= counted.commits
-    is_outage = validators_out or is_spark_outage(state, state.block.epoch)
-    state.put(EPOCHS, _key(state.block.epoch), EpochEnd(is_outage, state.block.height))
+    epoch = state.block.epoch
+    is_outage = counted.commits > 0 and 2 * counted.commits_thin >= counted.commits
+    is_tasks_outage = is_spark_outage(state, epoch)
+    state.put(EPOCHS, _key(epoch), EpochEnd(is_outage, is_tasks_outage, state.block.height))
     if is_outage:
-        thin = counted.commits_thin
-        state.emit(OUTAGE(epoch=state.block.epoch, commits=counted.commits, thin=thin))
+        state.emit(OUTAGE(epoch=epoch, commits=counted.commits, thin=counted.commits_thin))
+    if is_tasks_outage:
+        state.emit(TASKS_OUTAGE(epoch=epoch))
     return is_outage
 
 
@@ -56,6 +70,12 @@ def was_outage(state: State, epoch: int) -> bool:
     """Whether an epoch that has ended was an outage; of one that is forgotten it cannot be said any more."""
     found = state.get(EPOCHS, _key(epoch))
     return found is not None and found.outage
+
+
+def excuses_tasks(state: State, epoch: int) -> bool:
+    """Whether the availability faults of tasks in an ended epoch are excused: by either outage."""
+    found = state.get(EPOCHS, _key(epoch))
+    return found is not None and (found.outage or found.tasks_outage)
 
 
 def forget(state: State, epoch: int) -> None:

@@ -192,7 +192,8 @@ def test_a_tally_says_who_is_absent() -> None:
     assert not epoch.is_absent(Row(address, 10, 10, 0, 3, 0), 25)
 
 
-def test_sparks_that_fail_together_are_an_outage() -> None:
+def test_sparks_that_fail_together_excuse_their_tasks_and_nobody_else() -> None:
+    """Whoever fails tasks of its own could else stay away from windows and commits for nothing."""
     world = with_sparks(6)
     state = edited(world)
     for i in range(6):
@@ -203,7 +204,10 @@ def test_sparks_that_fail_together_are_an_outage() -> None:
         state.put(SPARKS, address, msgspec.structs.replace(record, capacity=100, failed_epoch=failed))
     keep(world, state)
     world.until_epoch_end()
-    assert outage.was_outage(world.view, 0)
+    assert outage.excuses_tasks(world.view, 0)
+    assert not outage.was_outage(world.view, 0)
+    assert world.events(outage.TASKS_OUTAGE.code) == [(0,)]
+    assert not world.events(outage.OUTAGE.code)
 
 
 def test_the_decision_on_an_outage_can_be_read_in_the_next_epoch() -> None:
@@ -211,7 +215,9 @@ def test_the_decision_on_an_outage_can_be_read_in_the_next_epoch() -> None:
     world.until_epoch_end(absent=["v3"])
     world.until_epoch_end()
     assert outage.was_outage(world.view, 0)
+    assert outage.excuses_tasks(world.view, 0)
     assert not outage.was_outage(world.view, 1)
+    assert not outage.excuses_tasks(world.view, 1)
 
 
 def test_what_is_old_is_forgotten() -> None:

@@ -1,8 +1,9 @@
-"""Whether so many sparks failed together that the network is to blame: the market's own outage rule.
+"""Whether so many sparks failed together that the network is to blame for it: the market's own outage rule.
 
 Here: the rule, asked once at an epoch's end. Not here: the decision it is part of (vm/outage.py), what an
 outage excuses (forfeits.py).
-Keeps: dust cannot stage an outage: at least four sparks with a hundredth of all proved compute each.
+Keeps: dust cannot stage an outage: at least four sparks with a hundredth of all proved compute each. Larger
+ones can, so it excuses failed tasks only.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import msgspec
 from vm import due, funds, standing
 from vm.due import DueKind
 from vm.head import epoch_of, first_height
-from vm.outage import was_outage
+from vm.outage import excuses_tasks
 from vm.spark import SPARKS
 from vm.state import State
 from vm.task import events
@@ -52,7 +52,7 @@ def hold(state: State, task_id: bytes, number: int, seat: Seat, amount: int, end
 def decide(state: State, entry: bytes, due_height: int) -> None:
     """Burn or return a few of a closed epoch's forfeits; the rest follow in an entry of their own."""
     epoch = int.from_bytes(entry, "big")
-    is_outage = was_outage(state, epoch)
+    is_outage = excuses_tasks(state, epoch)
     held = state.scan(FORFEITS, *forfeits_of(epoch), DECIDED_AT_ONCE + 1)
     for key, forfeit in held[:DECIDED_AT_ONCE]:
         task_id, number = key[8 : 8 + TASK_ID_BYTES], key[8 + TASK_ID_BYTES]
