@@ -25,11 +25,12 @@ from spark_node import owner, status
 from spark_node.bookkeeping import Bookkeeping
 from spark_node.chain import CHAIN_AWAY, Chain, OwnSpark, Refused, TaskView
 from spark_node.folder import PAUSED, RETIRE, Folder, remove_tree
+from spark_node.gpus import Gpus
 from spark_node.inventory import Machine
 from spark_node.journal import Journal
 from spark_node.lending import lent_of
 from spark_node.market import Market
-from spark_node.offering import Situation, WhyNot
+from spark_node.offering import Lent, Situation, WhyNot
 from spark_node.policy import IdleRules, PolicyFile
 from spark_node.prover.process import prove_in_process
 from spark_node.proving import Prover, Proving
@@ -84,6 +85,7 @@ class Agent:
         self.seats = Seats()
         self.books = Bookkeeping()
         self.proving = Proving(means.prove)
+        self.gpus = Gpus(means.machine.gpus)
         self.heights = Heights()
         self.verdict = owner.Verdict(True, "", 0)
         self.spark: OwnSpark | None = None
@@ -141,6 +143,8 @@ class Agent:
             access=AccessSigner(means.key, self.chain.genesis, now_s),
             now_ms=now_ms,
             runtimes=means.runtimes,
+            machine=means.machine,
+            gpus=self.gpus,
             heights=self.heights,
             background=nursery,
             directory=Path(policy.directory) if policy.directory else None,
@@ -185,7 +189,7 @@ class Agent:
                     return
                 self.looked_at = height
             except Refused as refused:
-                log.warning("the chain refused", why=str(refused))
+                log.warning("the chain refused", why=str(refused), advice=refused.wording.hint)
             except Fault as fault:
                 # Away is told elsewhere; anything else may pass as well, and a look harms nothing.
                 if fault.reason is not CHAIN_AWAY:
@@ -211,8 +215,8 @@ class Agent:
             await self._retire()
             return False
         policy = self.means.policy.policy
-        lent = lent_of(policy, self.means.machine)
-        await self.market.look(self.workplace, policy, lent, self._situation(self.spark))
+        await self.gpus.look()
+        await self.market.look(self.workplace, policy, self.lent(), self._situation(self.spark))
         return False
 
     async def _own_tasks(self) -> list[TaskView]:
@@ -249,7 +253,8 @@ class Agent:
                     policy = self.means.policy.policy
                     await self.proving.look(self.workplace, policy, self.spark, self._hold_for_proof)
             except (Fault, Refused) as trouble:
-                log.warning("a window may be missed", why=str(trouble))
+                advice = trouble.wording if isinstance(trouble, Refused) else trouble.reason
+                log.warning("a window may be missed", why=str(trouble), advice=advice.hint)
             await changed.wait()
 
     async def _hold_for_proof(self, is_held: bool) -> None:
@@ -262,6 +267,11 @@ class Agent:
             await self.workplace.submit(NO_TASK, RetireSpark())
             self._is_retired = True
             log.info("retired: what runs is finished, then the agent ends")
+
+    def lent(self) -> Lent:
+        """What may be offered now: no GPU that a task has not given back."""
+        free = self.means.machine._replace(gpus=self.gpus.free())
+        return lent_of(self.means.policy.policy, free)
 
     def _situation(self, spark: OwnSpark) -> Situation:
         standing = len(self.market.notes.standing())

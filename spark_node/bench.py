@@ -18,7 +18,7 @@ from consensus.resource.share import PROFILES
 from consensus.types.params import Params
 from spark_node.offering import Lent
 from spark_node.policy import Policy
-from spark_node.prover.order import Assignment, Order
+from spark_node.prover.order import NOT_BEGUN, Assignment, Order
 from spark_node.prover.process import prove_in_process, spare_threads
 from vm.task.terms import fee_of
 
@@ -62,7 +62,7 @@ async def practise(backend: str, milliseconds: int = PRACTICE_MS) -> Practice:
     # The hardest difficulty: nothing is found, so all of the time goes into tiles.
     assignment = Assignment(PROFILE, 0, secrets.token_bytes(32), bytes(20), DIFFICULTY_MAX)
     threads = spare_threads(len(os.sched_getaffinity(0)))
-    answer = await prove_in_process(Order(assignment, backend, milliseconds), threads)
+    answer = await prove_in_process(Order(assignment, backend, milliseconds, NOT_BEGUN), threads)
     return Practice(answer.tiles, milliseconds, answer.backend, answer.dropped)
 
 

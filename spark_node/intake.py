@@ -132,7 +132,9 @@ async def make_ready(
         await _fetch_patiently(workplace, note, number, wanted, path, patience_height)
         await _unpack(path, wanted, job, spec, room)
     environment = tuple((variable.name, variable.value) for variable in job.environment)
-    order = Order(note.name, spec, command, environment, job.limits, room)
+    # Given back by whoever works on the seat, whatever comes of it.
+    gpus = await workplace.gpus.take(note.key, spec.gpus) if spec.gpus else ()
+    order = Order(note.name, spec, command, environment, job.limits, room, gpus)
     execution = await workplace.runtimes[spec.runtime].prepare(order)
     return Ready(job, execution)
 

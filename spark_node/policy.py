@@ -28,6 +28,10 @@ POLICY_INVALID = Reason(
     "Mend the line; until then the last good policy stays in force.",
 )
 
+NUMPY, TORCH = "numpy", "torch"
+"""Kinds of prover backends."""
+ALWAYS, NEVER, AUTO = "always", "never", "auto"
+
 HEAD = (
     "# What this spark lends, to whom, and for how much. The agent re-reads the file when it changes;",
     "# a mistake in it changes nothing and is shown by `eubchain spark status`.",
@@ -75,6 +79,13 @@ OPTIONS = (
     ),
     Option("proving", "backend", "numpy", "What computes: numpy, torch, or a device as in torch:cuda:0."),
     Option("proving", "threads", 0, "Threads of the prover; 0 is all processors but one."),
+    Option(
+        "proving",
+        "pause_tasks",
+        AUTO,
+        "Freeze what runs while a window is searched: always, never, or auto, which does so if the prover "
+        "wants a GPU or more threads than there are processors that are not lent.",
+    ),
     Option("docker", "address", "unix:///var/run/docker.sock", "The Docker engine; empty for none."),
     Option("docker", "container_runtime", "", "An OCI runtime such as runsc or sysbox-runc; empty: default."),
     Option(
@@ -128,12 +139,20 @@ class Policy(NamedTuple):
     prover_backend: str
     prover_threads: int
     """0: all but one."""
+    pause_tasks: str
+    """ALWAYS, NEVER or AUTO."""
     docker_address: str
     container_runtime: str
     gpu_devices: tuple[str, ...]
     listen: str
     public: str
     directory: str
+
+    @property
+    def proves_on_gpu(self) -> bool:
+        """Whether the prover wants a GPU where there is one."""
+        kind, _, device = self.prover_backend.partition(":")
+        return self.proving and kind == TORCH and not device.startswith("cpu")
 
     def is_open(self, minute: int) -> bool:
         """Whether the machine takes work at this minute of the local day."""
@@ -177,6 +196,8 @@ def parse_policy(text: str, path: str = "policy.toml") -> Policy:
     for runtime in _texts(values, "tasks", "runtimes"):
         if runtime not in (WASI, DOCKER):
             raise refuse("tasks", "runtimes", f"there is no runtime {runtime}; choose among wasi, docker")
+    if values["proving", "pause_tasks"] not in (ALWAYS, NEVER, AUTO):
+        raise refuse("proving", "pause_tasks", "proving.pause_tasks must be always, never or auto")
     spans = []
     for span in _texts(values, "machine", "hours"):
         match = _SPAN.fullmatch(span)
@@ -218,6 +239,7 @@ def _policy(
         proving=bool(values["proving", "enabled"]),
         prover_backend=str(values["proving", "backend"]),
         prover_threads=_number(values, "proving", "threads"),
+        pause_tasks=str(values["proving", "pause_tasks"]),
         docker_address=str(values["docker", "address"]),
         container_runtime=str(values["docker", "container_runtime"]),
         gpu_devices=_texts(values, "docker", "gpu_devices"),

@@ -141,6 +141,10 @@ class SealedLog:
             await self._write(text)
         control.tell = None
 
+    async def say(self, text: str) -> None:
+        """A line of the spark's own, before the program runs."""
+        await self._write(f"{OWN_LINE} {text}")
+
     async def _write(self, text: str) -> None:
         if self._writer is None:
             return

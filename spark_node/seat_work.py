@@ -19,7 +19,6 @@ from consensus.types.errors import Fault
 from spark_node.chain import SeatView, TaskView
 from spark_node.handover import clear_room, deliver, fail, failure_of, seal_result
 from spark_node.intake import Ready, decline_code, make_ready, open_job
-from spark_node.inventory import read_gpus
 from spark_node.job import Job
 from spark_node.journal import SeatNote
 from spark_node.runtimes.runtime import Ending, Execution, Outcome
@@ -57,6 +56,8 @@ async def work(
     finally:
         control.execution = None
         await clear_room(workplace, note)
+        with trio.CancelScope(shield=True):
+            await workplace.gpus.give_back(note.key)
 
 
 # ------------------------------------------------------------------------------------------ starting
@@ -193,6 +194,8 @@ async def _run(
     note.runs += 1
     await workplace.keep(note)
     async with SealedLog(workplace, view, note, ready.job) as lines:
+        if note.runs > 1:
+            await lines.say("the spark's agent stopped; the program begins again, and its lines with it")
         outcome, is_late = await _execute(workplace, control, ready.execution, limit, lines)
         paused = control.is_paused
         control.execution = None
@@ -205,21 +208,11 @@ async def _run(
             await _judge(workplace, view, note, ready, outcome, is_late)
         await _clean(ready.execution)
         await clear_room(workplace, note)
-        await _look_for_leftovers(view)
+        await workplace.gpus.give_back(note.key)
         if why:
             await _release(workplace, note, why)
         else:
             await _claim(workplace, view, seat, note, ready.job, lines)
-
-
-async def _look_for_leftovers(view: TaskView) -> None:
-    """Tell the owner when a GPU is not free after a task that used some."""
-    if view.spec is None or not view.spec.gpus:
-        return
-    gpus, _ = await trio.to_thread.run_sync(read_gpus)
-    for gpu in gpus:
-        if gpu.processes:
-            log.warning("a GPU is still in use after a task", gpu=gpu.name, processes=list(gpu.processes))
 
 
 async def _judge(

@@ -15,7 +15,6 @@ from consensus.types.amounts import format_eubc
 from spark_node.earnings import summary
 from spark_node.folder import RETIRE, Folder, write_durably
 from spark_node.journal import SeatNote
-from spark_node.lending import lent_of
 from spark_node.market_notes import advice, market_sentence, tally
 from spark_node.offering import WhyNot
 from spark_node.seats import AT_WORK
@@ -32,7 +31,7 @@ def status_of(agent: Agent) -> dict[str, Any]:
     policy, machine = agent.means.policy.policy, agent.means.machine
     found = tally(list(agent.market.notes.rows.values()), now)
     held = agent.held_by()
-    lent = lent_of(policy, machine)
+    lent = agent.lent()
     return {
         "time_ms": now,
         "height": agent.heights.height,
@@ -46,6 +45,7 @@ def status_of(agent: Agent) -> dict[str, Any]:
         "market_sentence": market_sentence(found),
         "machine": machine.describe(),
         "lent": {**lent._asdict(), "runtimes": list(lent.runtimes)},
+        "gpus_held": [held.describe() for held in agent.gpus.held.values()],
         "held_by": held.value if held is not None else "",
         "held_why": _held_why(agent, held),
         "seats": [_seat(agent, note) for note in agent.journal.unsettled()],
@@ -117,11 +117,12 @@ def status_lines(facts: dict[str, Any], is_running: bool) -> list[str]:
         f"market    {facts['market_sentence']}",
         f"machine   {facts['machine']} · {state}",
     ]
+    # An older agent's file may lie there, which knew nothing of these.
+    lines += [f"gpu       {words}: neither lent nor proved with" for words in facts.get("gpus_held", ())]
     for seat in facts["seats"]:
         where = f"{seat['stage']} until block {seat['deadline']}" if seat["deadline"] else seat["stage"]
         done = f", {seat['progress'][0]}/{seat['progress'][1]}" if seat["progress"] else ""
         lines.append(f"task      {seat['task'][:16]} {where}{done}: {seat['last']}")
-    # An older agent's file may lie there, which knew nothing of these two.
     if is_running and facts.get("proving"):
         lines.append(f"proving   {facts['proving']}")
     elif facts.get("proved"):

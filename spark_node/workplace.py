@@ -20,6 +20,8 @@ from pyrage.x25519 import Identity
 from consensus.types.errors import Fault, Reason
 from spark_node.chain import Chain, Receipt, Refused
 from spark_node.folder import Folder
+from spark_node.gpus import Gpus
+from spark_node.inventory import Machine
 from spark_node.journal import Journal, Money, SeatNote
 from spark_node.runtimes.runtime import Runtime
 from spark_node.storage.blob import AccessSigner
@@ -95,6 +97,9 @@ class Workplace:
     now_ms: Callable[[], int]
     """The wall clock, for people."""
     runtimes: Mapping[str, Runtime]
+    machine: Machine
+    """As it was when the agent started."""
+    gpus: Gpus
     heights: Heights
     background: trio.Nursery
     """For what goes on beside a seat's work, until the agent ends."""

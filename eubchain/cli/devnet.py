@@ -26,6 +26,8 @@ from consensus.types.errors import Fault, Reason
 from eubchain.cli.session import SESSION
 from eubchain.client.connection import Connection
 from eubchain.node.founding import PASSWORD_NAME, found_devnet
+from spark_node.folder import Folder
+from spark_node.policy import default_policy_text
 
 START_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
@@ -148,7 +150,10 @@ async def running_devnet(home: Path, validators: int = 1, sparks: int = 1) -> As
 
 
 async def _register(root: Path, shared: list[str]) -> None:
-    """Register a spark on chain, once."""
+    """Register a spark on chain, once. On one machine each prover of the network takes one thread."""
+    found = Folder(root / "spark")
+    found.create()
+    found.policy.write_text(default_policy_text({("proving", "threads"): 1}), "utf-8")
     done = await trio.run_process(
         [sys.executable, "-m", "eubchain", "spark", "init", "--yes", *shared],
         capture_stdout=True,

@@ -43,7 +43,9 @@ def spare_threads(cores: int) -> int:
 def child_environment(threads: int) -> dict[str, str]:
     """The agent's environment with BLAS and torch held to `threads`; read when the child imports them."""
     limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **{name: str(threads) for name in limits}}
+    # Else CUDA numbers cards by their speed, and the driver's inventory by their place.
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {**os.environ, **order, **{name: str(threads) for name in limits}}
 
 
 async def tell_nobody(progress: Progress) -> None:

@@ -322,6 +322,8 @@ def container_options(
     if spec.gpus and settings.gpu_devices:
         options["devices"] = [f"{path}:{path}:rw" for path in settings.gpu_devices]
         options["group_add"] = ["video"]
+    elif order.gpus:
+        options["device_requests"] = [DeviceRequest(device_ids=[*order.gpus], capabilities=[["gpu"]])]
     elif spec.gpus:
         options["device_requests"] = [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
     return options

@@ -85,6 +85,8 @@ class Order:
     limits: Limits
     room: Path
     """A private directory of this run; `room/input` holds the unpacked input."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs it gets; empty leaves the choice to the engine."""
 
     @property
     def input(self) -> Path:

@@ -1,4 +1,4 @@
-"""The agent with a real container engine: a sealed task runs in a container, and a crash leaves nothing."""
+"""The agent with a real container engine: a task in a container, a crash, a proof that pauses it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ import docker
 import pytest
 import trio
 
+from consensus.resource.proof import make_proof
 from consensus.types.amounts import eubc
+from spark_node.chain import ProvingWindow
+from spark_node.folder import release_wish
 from spark_node.job import Command, Limits
 from spark_node.lending import engine_settings, lent_of
 from spark_node.policy import default_policy_text, parse_policy
+from spark_node.prover.order import Answer
+from spark_node.prover.order import Order as ProofOrder
+from spark_node.prover.process import Tell
 from spark_node.runtimes import disks
 from spark_node.runtimes.docker import DockerRuntime
 from spark_node.runtimes.docker_engine import LABEL
 from spark_node.runtimes.runtime import Order
 from tests.spark_world import MACHINE, MEBIBYTE, SparkWorld
+from vm.operation import Operation, check_nothing
+from vm.resource import Prove
+from vm.spark import no_entries
 from vm.task.records import Stage
 
 pytest_plugins = ("tests.docker_engine",)
@@ -100,3 +109,54 @@ async def test_a_container_that_a_killed_agent_left_is_removed_by_the_next(
         await trio.lowlevel.checkpoint()
         assert _left_behind(world, docker_engine) == []
     assert world.plaintext() == []
+
+
+async def test_a_container_stands_still_while_its_machine_proves_and_goes_on_after(
+    world: SparkWorld, busybox_image: str, docker_engine: str
+) -> None:
+    """The prover takes every processor that is lent: no tick of the program falls into the search."""
+    client = docker.DockerClient(base_url=docker_engine)
+    searching, may_end = trio.Event(), trio.Event()
+
+    async def prove(order: ProofOrder, threads: int, tell: Tell) -> Answer:
+        searching.set()
+        await may_end.wait()
+        return Answer(make_proof(order.assignment.window, [(1, 2)]), 64, 0, "numpy:test")
+
+    def state() -> str:
+        label = f"{LABEL}={world.folder.containers}"
+        found = client.containers.list(all=True, filters={"label": label})
+        return str(found[0].status) if found else "none"
+
+    world.prove = prove
+    world.changes["proving", "pause_tasks"] = "auto"
+    proofs: list[Prove] = []
+    world.market.operations[Prove] = Operation(
+        "resource.prove", Prove, check_nothing, no_entries, lambda _, call, payload: proofs.append(payload)
+    )
+    script = "n=0; while true; do n=$((n+1)); echo EUB_PROGRESS $n/1000000; sleep 0.05; done"
+    async with world.running() as agent:
+        task = await world.matched(FILE, spec=_spec(world, busybox_image), maximum=eubc(5))
+        await world.grant(task, FILE, commands=(Command("main", ("sh", "-c", script)),))
+        await world.until(world.is_at(task, Stage.RUNNING))
+        control = (await world.until(lambda: agent.seats.workers.get((task, 0)))).control
+        await world.until(lambda: control.progress is not None)
+        assert state() == "running"
+
+        world.chain.proving_window = ProvingWindow(7, 1, 10**6, 10**6, bytes([3]) * 32, False)
+        await searching.wait()
+        assert state() == "paused"
+        height, ticks = world.market.height, control.progress
+        await world.until(lambda: world.market.height > height + 50)
+        assert control.progress is not None
+        # One line may have been under way when it was frozen.
+        assert control.progress.done <= ticks.done + 1
+        assert "window 7: " in agent.proving.now
+
+        may_end.set()
+        await world.until(lambda: proofs)
+        await world.until(lambda: control.progress.done > ticks.done + 3)
+        assert state() == "running"
+        world.folder.wish(release_wish(task, 0))
+        await world.until(world.is_at(task, Stage.CLOSED))
+    client.close()

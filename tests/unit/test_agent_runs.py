@@ -25,6 +25,7 @@ from spark_node.prover.process import Tell
 from spark_node.status import read_status
 from spark_node.storage.logs import LogReader, get_error
 from spark_node.storage.places import open_store
+from spark_node.storage.shelf import Shelf, ShelfLimits
 from tests.market import REQUESTER
 from tests.spark_world import (
     ADDRESS,
@@ -401,14 +402,11 @@ async def test_a_spark_proves_once_in_a_window_that_it_may_prove_in(world: Spark
 async def test_results_of_forgotten_tasks_leave_the_agents_own_store(world: SparkWorld) -> None:
     """A requester may fetch late, but not for ever."""
     world.changes["storage", "listen"] = "127.0.0.1:0"
-    async with world.running() as agent:
-        shelf = agent.workplace.shelf
-        assert shelf is not None
-        source = world.root / "old"
-        source.write_bytes(b"sealed")
-        gone = bytes([0xEE]) * 32
-        await shelf.take(result_object(gone, 0), source)
-    async with world.running() as agent:
+    source, gone = world.root / "old", bytes([0xEE]) * 32
+    source.write_bytes(b"sealed")
+    # Before the agent begins: it would tidy the upload away under its sender's hands.
+    await Shelf(world.folder.shelf, ShelfLimits()).take(result_object(gone, 0), source)
+    async with world.running():
         await world.until(lambda: not (world.folder.shelf / gone.hex()).exists())
 
 

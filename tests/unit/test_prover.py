@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from consensus.resource import share
 from consensus.resource.proof import PANELS, Claim, parse_shares
 from consensus.types.errors import Fault
+from spark_node.bench import practise
 from spark_node.prover import process
 from spark_node.prover.backend import (
     PROVER_BACKEND_MISSING,
@@ -211,6 +212,14 @@ async def test_a_child_goes_on_from_where_another_stopped():
     assert set(begun.shares) < set(parse_shares(answer.proof.shares))
     assert told[0].next_panel == 16
     assert answer.tiles > told[0].tiles - 1 >= 127
+
+
+async def test_practice_computes_tiles_and_finds_nothing():
+    """What `spark bench` runs: the real child, for nobody."""
+    found = await practise("numpy", 3000)
+    assert found.tiles >= 64
+    assert found.operations_per_second > 0
+    assert (found.backend, found.dropped) == ("numpy:float32", 0)
 
 
 async def test_a_child_that_fails_says_why():
