@@ -41,6 +41,9 @@ PROVER_BACKEND_MISSING = Reason(
     "Install it, or use the numpy backend.",
 )
 
+LACKING = (RuntimeError, NotImplementedError, TypeError, AttributeError)
+"""How PyTorch says that a device, a compiler or an older release has no such operation or argument."""
+
 
 class Backend(Protocol):
     """Computes blocks of tiles of one profile."""
@@ -97,9 +100,8 @@ def choose_backend(name: str) -> Backend:
     for backend in _candidates(name):
         try:
             trusted = is_trustworthy(backend)
-        except (RuntimeError, NotImplementedError):
-            # How torch says that this device has no such operation: then the next way is tried.
-            trusted = False
+        except LACKING:
+            trusted = False  # the next way is tried
         if trusted:
             return backend
     raise Fault(PROVER_BACKEND_INEXACT, backend=name)

@@ -172,8 +172,10 @@ class TorchBackend:
 def torch_backends(device: str) -> list[TorchBackend]:
     """The ways of a device, fastest first; without a name the GPU if there is one.
 
-    Compiling pays on a GPU, where unfused hashing costs more than the product.
+    Compiling pays on a GPU, where unfused hashing costs more than the product; where nothing can be
+    compiled, as in a container without a C compiler, the GPU is still better than none.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch.device(device).type
-    return [TorchBackend(device, way, compiled=kind == "cuda") for way in WAYS.get(kind, ())]
+    choices = (True, False) if kind == "cuda" else (False,)
+    return [TorchBackend(device, way, compiled) for compiled in choices for way in WAYS.get(kind, ())]
