@@ -12,6 +12,7 @@ from random import Random
 
 from consensus.types.errors import Fault
 from consensus.validators import is_honest_part
+from tests.sim.liars.double_proposer import DoubleProposer
 from tests.sim.liars.equivocator import Equivocator
 from tests.sim.liars.garbler import Garbler
 from tests.sim.liars.silent import Silent
@@ -24,7 +25,9 @@ from tests.sim.outcome import Outcome, in_words
 from tests.sim.whole.running import collect_rarely
 from tests.sim.world import World
 
-LIARS: tuple[type[SimNode], ...] = (Equivocator, Garbler, Silent, Splitter, Twin, Withholder)
+LIARS: tuple[type[SimNode], ...] = (
+    Equivocator, Garbler, Silent, Splitter, Twin, Withholder, DoubleProposer,
+)  # fmt: skip
 WEIGHTS = ([1], [1, 1], [1, 1, 1], [1] * 4, [1] * 7, [30, 30, 20, 10, 5, 5], [24, 24, 24, 24, 4])
 TROUBLES = ("network", "split", "crash", "crash", "blackout", "muffle", "calm")
 TROUBLES_MAX = 8

@@ -8,6 +8,7 @@ signs twice; once it stops happening, blocks come and liars who were caught are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import structlog
@@ -19,6 +20,7 @@ from tests.sim.network import CALM, Faults
 from tests.sim.outcome import Outcome, in_words
 from tests.sim.whole.checks import EVIDENCE_BLOCKS
 from tests.sim.whole.liars.babbler import Babbler
+from tests.sim.whole.liars.double_proposer import DoubleProposer
 from tests.sim.whole.liars.equivocator import Equivocator
 from tests.sim.whole.liars.forger import Forger, FutureProposer
 from tests.sim.whole.liars.garbler import Garbler
@@ -26,6 +28,7 @@ from tests.sim.whole.liars.liar import Liar
 from tests.sim.whole.liars.outdated import Outdated
 from tests.sim.whole.liars.pretender import Pretender
 from tests.sim.whole.liars.silent import Silent
+from tests.sim.whole.liars.splitter import Splitter
 from tests.sim.whole.liars.twin import Twin
 from tests.sim.whole.liars.withholder import Withholder
 from tests.sim.whole.running import collect_rarely
@@ -34,9 +37,11 @@ from vm.validator import JAILED, TOMBSTONED, VALIDATORS
 
 log = structlog.get_logger("campaign")
 
-LIARS: tuple[type[Liar], ...] = (
+FIRST_LIARS: tuple[type[Liar], ...] = (
     Babbler, Equivocator, Forger, FutureProposer, Garbler, Outdated, Pretender, Silent, Twin, Withholder,
 )  # fmt: skip
+"""The liars of the seeds that found the first bugs: they replay with these."""
+LIARS = (*FIRST_LIARS, DoubleProposer, Splitter)
 BONDS = ([1], [1, 1], [1, 1, 1], [1] * 4, [1] * 4, [1] * 5, [3, 3, 2, 1, 1], [2, 2, 2, 2, 1])
 SKEW_MS_MAX = 240
 """Any two clocks then differ by less than the network's precision."""
@@ -59,7 +64,7 @@ TROUBLES = (
 )  # fmt: skip
 
 
-def draw_plan(random: Random) -> Plan:
+def draw_plan(random: Random, kinds: Sequence[type[Liar]] = LIARS) -> Plan:
     """Validators and, in most seeds, liars up to a third."""
     bonds = random.choice(BONDS)
     powers = divide(TOTAL_POWER, bonds)
@@ -70,7 +75,7 @@ def draw_plan(random: Random) -> Plan:
             if frail is None and random.random() < 0.3:
                 frail = seat
             else:
-                liars[seat] = random.choice(LIARS)
+                liars[seat] = random.choice(kinds)
             power += powers[seat]
     skew_ms = [random.randint(-SKEW_MS_MAX, SKEW_MS_MAX) for _ in bonds]
     return Plan(bonds, liars, skew_ms=skew_ms, newcomers=random.choice([0, 1, 1]), frail=frail)
@@ -181,11 +186,11 @@ class Troubles:
         town.check_all()
 
 
-def run_seed(seed: int) -> Outcome:
+def run_seed(seed: int, kinds: Sequence[type[Liar]] = LIARS) -> Outcome:
     """Run one seed to its end."""
     collect_rarely()
     random = Random(seed)
-    plan = draw_plan(random)
+    plan = draw_plan(random, kinds)
     counts: dict[str, int] = {}
     towns: list[Town] = []
 

@@ -10,10 +10,11 @@ import os
 import pytest
 
 from consensus.agreement.messages import Certificate, Vote
-from consensus.types.vote import PRECOMMIT
+from consensus.types.vote import PRECOMMIT, PROPOSAL
 from eubchain.node.recovery import Signing
 from eubchain.node.wal import WAL_NAME
 from tests.sim.checkers import is_proof
+from tests.sim.liars.double_proposer import DoubleProposer
 from tests.sim.liars.equivocator import Equivocator
 from tests.sim.liars.garbler import Garbler
 from tests.sim.liars.silent import Silent
@@ -134,6 +135,17 @@ def test_an_equivocator_below_a_third_forks_nothing_and_is_proved_guilty(seed: i
     for proof in proofs:
         assert proof.key == world.validators[seed % 4].key
         assert is_proof(proof)
+
+
+@pytest.mark.parametrize("seed", seeds(2))
+def test_who_only_proposes_twice_is_proved_guilty_by_its_proposals(seed: int):
+    """Its votes are honest, so nothing else can betray it."""
+    world = World(seed, [1, 1, 1, 1], {seed % 4: DoubleProposer})
+    world.until_height(12)
+    heal_and_check(world)
+    proofs = [proof for node in world.honest for proof in node.evidence]
+    assert {(proof.kind, proof.key) for proof in proofs} == {(PROPOSAL, world.validators[seed % 4].key)}
+    assert all(map(is_proof, proofs))
 
 
 @pytest.mark.parametrize("liar", [Silent, Withholder, Garbler])

@@ -12,7 +12,7 @@ from consensus.types.keys import SecretKey
 from eubchain.node.guard import Place, SignerGuard, reset_guard
 from eubchain.node.wal import Wal, read_wal
 from tests.sim.disk import Crash, MemoryDisk
-from tests.sim.node_seeds import run_seed
+from tests.sim.node_seeds import FIRST_LIARS, run_seed
 
 GENESIS = bytes(32)
 HERE = Place(bytes(16), bytes(16))
@@ -60,7 +60,7 @@ def test_a_guard_opened_after_a_kill_keeps_its_name_through_a_power_cut():
 
 def test_seed_78_heals():
     """A silent validator, a kill during the folder's sync, a power cut: all must speak again."""
-    outcome = run_seed(78)
+    outcome = run_seed(78, FIRST_LIARS)
     assert outcome.ok, outcome.violation
 
 
@@ -69,5 +69,5 @@ def test_seed_1057_heals():
 
     Its peers asked for it in vain, and with a babbler beside them the height was never decided.
     """
-    outcome = run_seed(1057)
+    outcome = run_seed(1057, FIRST_LIARS)
     assert outcome.ok, outcome.violation

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from consensus.agreement import effects as do
-from consensus.agreement.inputs import ProposalReceived, VoteReceived
-from consensus.agreement.messages import Proposal, Vote
-from consensus.types.codec import encode
-from consensus.types.vote import proposal_hash, vote_hash
-from tests.sim.node import BLOCK, GENESIS, Offer, SimBlock, SimNode, id_of
+from consensus.agreement.inputs import VoteReceived
+from consensus.agreement.messages import Vote
+from consensus.types.vote import vote_hash
+from tests.sim.liars.double_proposer import DoubleProposer
+from tests.sim.node import GENESIS
 
 
-class Equivocator(SimNode):
+class Equivocator(DoubleProposer):
     """Signs past its guard: every vote also for the opposite, every proposal also for another block."""
-
-    is_honest = False
 
     def sign_vote(self, effect: do.SignVote) -> None:
         mine = self._vote(effect, effect.block_id)
@@ -22,30 +20,7 @@ class Equivocator(SimNode):
         self._tell_halves(mine, self._vote(effect, other))
         self.inbox.append((VoteReceived(mine), True))
 
-    def sign_proposal(self, effect: do.SignAndSendProposal) -> None:
-        data = self.blocks[effect.block_id]
-        block = BLOCK.decode(data)
-        twin = encode(
-            SimBlock(block.height, block.round, block.proposer, block.time_ms, block.parent, block.salt + 1)
-        )
-        mine = self._proposal(effect, effect.block_id)
-        self._tell_halves(Offer(mine, data, True), Offer(self._proposal(effect, id_of(twin)), twin, True))
-        self.inbox.append((ProposalReceived(mine, block.round, True), True))
-
     def _vote(self, effect: do.SignVote, block_id: bytes | None) -> Vote:
         message = vote_hash(GENESIS, effect.kind, effect.height, effect.round, block_id)
         signature = self.key.sign(message)
         return Vote(effect.kind, effect.height, effect.round, block_id, self.seat, signature)
-
-    def _proposal(self, effect: do.SignAndSendProposal, block_id: bytes) -> Proposal:
-        message = proposal_hash(GENESIS, effect.height, effect.round, block_id, effect.valid_round)
-        signature = self.key.sign(message)
-        return Proposal(effect.height, effect.round, block_id, effect.valid_round, signature)
-
-    def _tell_halves(self, one: object, other: object) -> None:
-        for receiver in range(len(self.world.nodes)):
-            if receiver != self.index:
-                first = self.network.random.random() < 0.5
-                self.network.send(self.index, receiver, one if first else other)
-                if self.network.random.random() < 0.3:
-                    self.network.send(self.index, receiver, other if first else one)

@@ -38,6 +38,8 @@ class Wire:
         """The side of a split that each node is on; nodes of different sides do not hear each other."""
         self.muffled: dict[int, float] = {}
         """Nodes of whose words this share is lost."""
+        self.censor: Callable[[int, Kind, bytes], bool] = lambda sender, kind, body: False
+        """Of what a node says, answers included: whether nobody may hear it."""
         self.nets: dict[int, SimNet] = {}
         """Of running nodes, by index."""
         self.taps: list[Callable[[int, Kind, bytes], None]] = []
@@ -173,6 +175,8 @@ class SimNet:
         for tap in self.wire.taps:
             tap(self.index, kind, body)
         frame(kind, body)  # asserts the cap of its kind
+        if self.wire.censor(self.index, kind, body):
+            return True
         # Evidence is told once and is never lost on a connection that lasts; what agreement needs is said
         # again, and so may be.
         self.wire.carry(
@@ -202,6 +206,8 @@ class SimNet:
             done.set()
 
         def answer(body: bytes | None) -> None:
+            if self.wire.censor(other.index, kind, body or b""):
+                return
             self.wire.carry(other.index, self.index, lambda: take(body))
 
         self.wire.carry(self.index, other.index, lambda: other._put(Request(self.me, kind, body, answer)))
