@@ -54,6 +54,7 @@ from eubchain.node.durable_files import DurableFiles
 from eubchain.node.execution import Executed
 from eubchain.node.guard import SignerGuard
 from eubchain.node.height_log import DiskAlarm, HeightLog
+from eubchain.node.late_votes import LateVotes
 from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
 from eubchain.node.recovery import Plan, Signing, WalAction
@@ -103,8 +104,7 @@ class Engine:
         self._finished = finished
         self._evidence = evidence
         self._timeouts = timeouts
-        self._guard = signer
-        self._signer: SignerGuard | None = signer
+        self._guard, self._signer = signer, signer
         self._voice = None if signer is None else Voice(signer, network)
         self.disk = DiskAlarm(files)
         self.halt_at = 0
@@ -117,6 +117,7 @@ class Engine:
         self._executed: dict[bytes, Executed] = {}
         self._silent_up_to = 0
         self._decision: Decide | None = None
+        self._late = LateVotes(self._execution)
         self._own: deque[Arrival] = deque()
         """What this node has signed and its machine has not heard yet."""
         self.state: State | None = None
@@ -216,6 +217,7 @@ class Engine:
                 block = self._blocks[decided.block_id]
                 executed = await self._production.execute(block, is_decided=True)
             await self._execution.commit(executed, decided.commit)
+            self._late.follow(self.state)
             self._wal.close()
             await self._finished(executed, decided.commit)
         return None
@@ -239,6 +241,8 @@ class Engine:
                 return item if height == start.height else None
             case Arrival() | ProposalDue() if item.height == start.height:
                 await self._take(item)
+            case Arrival(height=height) if height == start.height - 1:
+                await self._perform_all(self._late.take(height, item.event))
         return None
 
     async def _leave(self, why: Overtaken | WatchOver | RoomAgain | None) -> WalContents | None:

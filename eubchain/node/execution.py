@@ -65,6 +65,7 @@ class Execution:
         self.verdicts = verdicts or Verdicts()
         """Of proofs of resource."""
         self._with_index = with_index
+        self._wider: Commit | None = None
         self.verdicts.look(heads.view(ledger, rules))
 
     async def build(
@@ -185,8 +186,14 @@ class Execution:
         self.ledger.drop_cache()
         self.verdicts.drop()
 
+    def widen_commit(self, commit: Commit) -> None:
+        """Take a commit for the head with more signers than the ledger's: the next block carries it."""
+        self._wider = commit
+
     def last_commit(self) -> Commit | None:
         """The commit for the head, which the next block carries; None at height 0."""
+        if self._wider is not None and self._wider.block_id == self.ledger.meta.block_id:
+            return self._wider
         return self.ledger.commit(self.ledger.height) if self.ledger.height else None
 
     def parent_id(self) -> bytes:

@@ -1,17 +1,18 @@
 """Hearing what validators say: every message is routed by height and verified before agreement gets it.
 
 Here: proposals, votes and certificates from peers, their signatures checked in batches by the workers,
-the clock's verdict on a proposal, messages of the next height kept until it begins.
+the clock's verdict on a proposal, messages of the next height kept until it begins, precommits of the one
+before, which the next block's commit may hold.
 Not here: connections (p2p), the blocks themselves (proposed.py), counting (consensus/agreement).
-Keeps: nothing unverified reaches the engine, in the order in which each peer said it; a repeated
-message costs no second check; what waits is bounded and the oldest loses.
+Keeps: nothing unverified reaches the engine, in the order in which each peer said it; what says nothing
+new costs no second check, though its signatures be others; what waits is bounded and the oldest loses.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 import trio
@@ -37,6 +38,7 @@ from consensus.types.block import block_id
 from consensus.types.errors import Rejected
 from consensus.types.params import ChainParams
 from consensus.types.transaction import SignatureCheck
+from consensus.types.vote import PRECOMMIT
 from eubchain.node.clock_watch import ClockWatch
 from eubchain.node.workers import VerifyPool
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
@@ -51,10 +53,12 @@ WAITING_MAX = 4096
 AHEAD_MAX = 2048
 """Messages of the next height, kept until it begins."""
 SEEN_MAX = 8192
+KNOWN_MAX = 32_768
 BATCH_CHECKS_MAX = 400
 DELAY_GROWTH_ROUNDS_MAX = 40
 
 Message = ProposalMessage | Vote | Certificate
+K = TypeVar("K")
 
 
 class Heard(NamedTuple):
@@ -75,6 +79,27 @@ def is_timely(time_ms: int, arrived_ms: int, round_: int, chain: ChainParams) ->
     return earliest <= time_ms <= arrived_ms + chain.precision_ms
 
 
+def _height_of(message: Message) -> int:
+    return message.proposal.height if isinstance(message, ProposalMessage) else message.height
+
+
+def _what_is_said(message: Message) -> tuple[object, ...]:
+    """The message without its signatures: anybody can make many certificates of one set of votes."""
+    match message:
+        case Vote():
+            return "vote", message.height, message.kind, message.round, message.block_id, message.validator
+        case Certificate():
+            return "certificate", message.height, message.kind, message.round, message.block_id
+    said = message.proposal
+    return "proposal", said.height, said.round, said.block_id, said.valid_round
+
+
+def _remember(kept: OrderedDict[K, None], what: K, most: int) -> None:
+    kept[what] = None
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
 class Hearing:
     """Verifies what peers say about the present height and hands it on."""
 
@@ -90,16 +115,28 @@ class Hearing:
         self._deliver, self._heard, self._accuse = deliver, heard, accuse
         self.clock = ClockWatch(rules.params.chain)
         self._start: StartHeight | None = None
+        self._before: StartHeight | None = None
+        """The height before, for precommits that come late."""
         self._waiting: deque[Heard] = deque()
         self._ahead: deque[Heard] = deque(maxlen=AHEAD_MAX)
         self._seen: OrderedDict[bytes, None] = OrderedDict()
+        """Bodies whose check has begun."""
+        self._known: OrderedDict[tuple[object, ...], None] = OrderedDict()
+        """What has been said and verified, whatever its signatures."""
         self._arrived = trio.Event()
 
     def at_height(self, start: StartHeight) -> None:
-        """A height begins: forget the one before, take what was kept for this one."""
+        """A height begins: forget the one before but for late precommits, take what was kept for this one."""
+        last = self._start
+        if last is None or last.height != start.height:  # a height may be entered twice
+            self._before = last if last is not None and last.height + 1 == start.height else None
+        late = ("vote", start.height - 1, PRECOMMIT)
+        self._known = OrderedDict((what, None) for what in self._known if what[:3] == late)
         self._start = start
         self._seen.clear()
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for heard in waiting:
+            self._route(heard)
         kept, self._ahead = self._ahead, deque(maxlen=AHEAD_MAX)
         for heard in kept:
             self._route(heard)
@@ -119,14 +156,25 @@ class Hearing:
         if self._start is None:
             return
         message = heard.message
-        height = message.proposal.height if isinstance(message, ProposalMessage) else message.height
+        height = _height_of(message)
         if height == self._start.height + 1:
             self._ahead.append(heard)
-        elif height == self._start.height and heard.body not in self._seen:
+        elif self._set_of(message, height) is not None and not self._is_known(heard):
             if len(self._waiting) >= WAITING_MAX:
                 self._waiting.popleft()  # whoever said it says it again while the height is undecided
             self._waiting.append(heard)
             self._arrived.set()
+
+    def _set_of(self, message: Message, height: int) -> StartHeight | None:
+        """The height whose set has to have signed the message; None when it is of no use any more."""
+        start, before = self._start, self._before
+        if start is not None and height == start.height:
+            return start
+        is_late = isinstance(message, Vote) and message.kind == PRECOMMIT
+        return before if is_late and before is not None and height == before.height else None
+
+    def _is_known(self, heard: Heard) -> bool:
+        return heard.body in self._seen or _what_is_said(heard.message) in self._known
 
     async def run(self) -> None:
         """Verify and hand on until cancelled."""
@@ -138,21 +186,26 @@ class Hearing:
 
     async def _verify_some(self) -> None:
         """One batch for the workers; its messages go on in order."""
-        start = self._start
-        assert start is not None, "messages wait only for a height"
         batch: list[tuple[Heard, int]] = []
         checks: list[SignatureCheck] = []
+        once: set[tuple[object, ...]] = set()
+        again: list[Heard] = []
         while self._waiting and len(checks) < BATCH_CHECKS_MAX:
             heard = self._waiting.popleft()
-            if heard.body in self._seen:
+            start = self._set_of(heard.message, _height_of(heard.message))
+            if start is None or self._is_known(heard):
                 continue
+            if (what := _what_is_said(heard.message)) in once:
+                again.append(heard)  # looked at should the first be forged
+                continue
+            once.add(what)
             try:
                 needed = self._checks(heard.message, start)
             except Rejected as refusal:
                 why = str(refusal)
                 self._accuse(heard.peer, PeerFault(MESSAGE_MALFORMED, kind=int(heard.kind), why=why))
                 continue
-            self._remember(heard.body)
+            _remember(self._seen, heard.body, SEEN_MAX)
             checks += needed
             batch.append((heard, len(needed)))
         verdicts = await self._pool.signatures(checks)
@@ -164,13 +217,11 @@ class Hearing:
                 why = "a signature does not verify"
                 self._accuse(heard.peer, PeerFault(MESSAGE_MALFORMED, kind=int(heard.kind), why=why))
             else:
+                _remember(self._known, _what_is_said(heard.message), KNOWN_MAX)
                 self._heard(heard)
-                await self._deliver(start.height, self._event(heard))
-
-    def _remember(self, body: bytes) -> None:
-        self._seen[body] = None
-        if len(self._seen) > SEEN_MAX:
-            self._seen.popitem(last=False)
+                await self._deliver(_height_of(heard.message), self._event(heard))
+        for heard in again:
+            self._route(heard)
 
     def _checks(self, message: Message, start: StartHeight) -> list[SignatureCheck]:
         """What must verify; raises `Rejected` for what no honest peer sends."""
