@@ -135,7 +135,7 @@ class Execution:
 
     async def _complete_verdicts(self) -> None:
         """Before a block in which a window closes: all verdicts must be there, for the loop computes none."""
-        await self.verdicts.complete(await self._to_close())
+        await self.verdicts.answer(await self._to_close())
 
     async def _to_close(self) -> list[Claim]:
         """The claims that the next block will judge; mostly none."""

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from consensus.types.codec import encode
+from consensus.types.errors import Fault
 from consensus.types.transaction import BAD_SIGNATURE, wtxid_of
 from eubchain.mempool import Mempool
 from eubchain.rpc.backend import Submitted
@@ -197,7 +198,13 @@ class Gossip:
 
     async def _run_checks(self) -> None:
         async for bundle in self._receive:
-            outcomes = await self._take(bundle.raws)
+            try:
+                outcomes = await self._take(bundle.raws)
+            except Fault as fault:  # nobody could check them: unknown again, they may come again
+                log.warning("transactions of a peer were not checked", why=str(fault))
+                for raw in bundle.raws:
+                    self.arriving.pop(wtxid_of(raw), None)
+                continue
             now_s = trio.current_time()
             bad = 0
             for raw, outcome in zip(bundle.raws, outcomes, strict=True):

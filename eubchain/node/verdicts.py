@@ -3,7 +3,7 @@
 Here: the memo that the transition asks, the processes that fill it, completing it before a close.
 Not here: judging (verdict_worker.py), which claims there are (vm/claims.py).
 Keeps: a verdict is a pure function of its claim, so the memo can neither be wrong nor matter; the event
-loop computes none; what no later window asks for is forgotten.
+loop computes none; what no later window asks for is forgotten; trouble with processes is never a verdict.
 Errors: 1590 verdicts_failing.
 """
 
@@ -85,7 +85,7 @@ class Verdicts:
             try:
                 await self.complete(await in_slices(self._wanted()))
             except Fault as fault:
-                # The close asks again and then it must succeed; until then there is time to recover.
+                # The close asks again, for as long as it takes; until then there is time to recover.
                 log.error("proofs of resource cannot be judged yet", why=str(fault))
 
     def _wanted(self) -> Generator[None, None, list[Claim]]:
@@ -95,8 +95,20 @@ class Verdicts:
         found = yield from claims_in_slices(self._view, last)
         return [claim for _, claim in found if claim.checked]
 
+    async def answer(self, wanted: Sequence[Claim]) -> None:
+        """Know the verdicts on all these claims, however often that has to be tried.
+
+        A block's validity stands on them: without them there is no answer, and least of all "invalid".
+        """
+        while True:
+            try:
+                return await self.complete(wanted)
+            except Fault as fault:
+                log.error("proofs of resource cannot be judged; asking again", why=str(fault))
+            await trio.sleep(RETRY_S)
+
     async def complete(self, wanted: Sequence[Claim]) -> None:
-        """Know the verdicts on all these claims; raises `Fault` 1590."""
+        """Know the verdicts on all these claims; raise `Fault` 1590."""
         if not wanted:
             return
         async with self._turn:
@@ -107,29 +119,31 @@ class Verdicts:
                 async with trio.open_nursery() as nursery:
                     for batch in _shared_out(missing, self._processes):
                         nursery.start_soon(self._judge, batch)
+            if any(claim not in self._known for claim in missing):
+                raise Fault(VERDICTS_FAILING, attempts=ATTEMPTS_MAX)
 
     async def _judge(self, batch: list[Claim]) -> None:
-        """Judge a batch in one process; a process that dies is started again."""
+        """Judge a batch in one process; one that dies is started again, and in the end left unanswered."""
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await trio.sleep(RETRY_S)
-            done = await trio.run_process(
-                [sys.executable, "-m", "eubchain.node.verdict_worker"],
-                stdin=encode(tuple(batch)),
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-                env=child_environment(1),
-            )
             try:
+                done = await trio.run_process(
+                    [sys.executable, "-m", "eubchain.node.verdict_worker"],
+                    stdin=encode(tuple(batch)),
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                    env=child_environment(1),
+                )
                 verdicts = VERDICTS.decode(done.stdout)
-            except Rejected:
-                log.warning("a process that judges proofs died", status=done.returncode)
+            except (OSError, Rejected) as error:
+                log.warning("a process that judges proofs did not answer", why=str(error))
                 continue
-            assert len(verdicts) == len(batch), "one verdict a claim"
-            self._known.update(zip(batch, verdicts, strict=True))
-            return
-        raise Fault(VERDICTS_FAILING, attempts=ATTEMPTS_MAX)
+            if len(verdicts) == len(batch) and done.returncode == 0:
+                self._known.update(zip(batch, verdicts, strict=True))
+                return
+            log.warning("a process that judges proofs died", status=done.returncode)
 
 
 def _shared_out(claims_: Sequence[Claim], processes: int) -> list[list[Claim]]:

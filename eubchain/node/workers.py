@@ -1,8 +1,9 @@
 """A pool of processes that check signatures, so that the event loop never does.
 
-Here: the pool, its queue, restarting a worker that died.
+Here: the pool, its queue, replacing a worker that died, hangs or talks nonsense.
 Not here: what a worker does (verify_worker.py).
-Keeps: a caller that is cancelled leaves no half-read answer behind; each batch is answered once.
+Keeps: a caller that is cancelled leaves no half-read answer behind; each batch is answered once; trouble with
+workers is never an answer, so no block or message is held for unsigned because of it.
 Errors: 2530 workers_failing.
 """
 
@@ -27,6 +28,10 @@ QUEUE_MAX = 256
 BATCH_MAX = 512
 """Transactions handed to a worker at once: a larger batch is split, so that workers share it."""
 ATTEMPTS_MAX = 3
+ANSWER_S = 30.0
+"""A batch takes some 20 ms; a worker that needs a thousand times as long will not answer."""
+AGAIN_S = 1.0
+"""Between two tries when processes cannot be started, or when a batch found no worker that lived."""
 
 log = structlog.get_logger("workers")
 
@@ -37,6 +42,12 @@ WORKERS_FAILING = Reason(
     "The processes that check signatures died {attempts} times over one batch.",
     "Look for an out-of-memory message in the system log; the node goes on when the cause is gone.",
 )
+
+
+ANSWER_BYTES = {TRANSACTIONS: VERDICT_BYTES, SIGNATURES: 1}
+"""Of each item of a batch, by its kind."""
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, EOFError, OSError)
+"""What a worker that died, hangs, talks nonsense or cannot be started looks like."""
 
 
 class Verdict(NamedTuple):
@@ -50,8 +61,9 @@ class Verdict(NamedTuple):
 class _Job:
     """A batch and where its answer goes."""
 
-    def __init__(self, frame: bytes) -> None:
+    def __init__(self, frame: bytes, answer_bytes: int) -> None:
         self.frame = frame
+        self.answer_bytes = answer_bytes
         self.answer: bytes | None = None
         self.done = trio.Event()
 
@@ -74,22 +86,27 @@ class VerifyPool:
             task_status.started()
 
     async def _work(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        process = await self._spawn()
+        process: trio.Process | None = await self._spawn()
         task_status.started()
         try:
             async for job in self._receive:
                 for _ in range(ATTEMPTS_MAX):
                     try:
-                        job.answer = await self._ask(process, job.frame)
+                        process = process or await self._spawn()
+                        job.answer = await self._ask(process, job)
                         break
-                    except (trio.BrokenResourceError, trio.ClosedResourceError, EOFError):
-                        log.warning("a signature worker died and is started again", pid=process.pid)
-                        await self._end(process)
-                        process = await self._spawn()
+                    except _BROKEN as error:
+                        log.warning("a signature worker is replaced", why=repr(error))
+                        if process is None:
+                            await trio.sleep(AGAIN_S)
+                        else:
+                            await self._end(process)
+                            process = None
                 job.done.set()
         finally:
-            with trio.CancelScope(shield=True):
-                await self._end(process)
+            if process is not None:
+                with trio.CancelScope(shield=True):
+                    await self._end(process)
 
     async def _spawn(self) -> trio.Process:
         command = [sys.executable, "-m", "eubchain.node.verify_worker", self._genesis.hex()]
@@ -108,18 +125,21 @@ class VerifyPool:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
 
-    async def _ask(self, process: trio.Process, frame: bytes) -> bytes:
+    async def _ask(self, process: trio.Process, job: _Job) -> bytes:
         assert process.stdin is not None, "stdin is a pipe"
         assert process.stdout is not None, "stdout is a pipe"
         # Shielded: an answer left half read would be taken for the next batch's.
-        with trio.CancelScope(shield=True):
-            await process.stdin.send_all(frame)
+        with trio.fail_after(ANSWER_S, shield=True):
+            await process.stdin.send_all(job.frame)
             head = await _read_exactly(process.stdout, 4)
-            return await _read_exactly(process.stdout, int.from_bytes(head, "big"))
+            if int.from_bytes(head, "big") != job.answer_bytes:
+                raise EOFError("an answer of another length")
+            return await _read_exactly(process.stdout, job.answer_bytes)
 
     async def _submit(self, kind: int, items: Sequence[bytes]) -> bytes:
+        """The answer to a batch; raise `Fault` 2530."""
         body = msgspec.msgpack.encode((kind, items))
-        job = _Job(len(body).to_bytes(4, "big") + body)
+        job = _Job(len(body).to_bytes(4, "big") + body, len(items) * ANSWER_BYTES[kind])
         await self._send.send(job)
         await job.done.wait()
         if job.answer is None:
@@ -127,15 +147,21 @@ class VerifyPool:
         return job.answer
 
     async def transactions(self, raws: Sequence[bytes]) -> list[Verdict]:
-        """Check whole transactions; verdicts in order."""
+        """Check whole transactions; verdicts in order. Raise `Fault` 2530: whoever sent them sends again."""
         answers: dict[int, bytes] = {}
 
         async def one(start: int) -> None:
-            answers[start] = await self._submit(TRANSACTIONS, raws[start : start + BATCH_MAX])
+            try:
+                answers[start] = await self._submit(TRANSACTIONS, raws[start : start + BATCH_MAX])
+            except Fault as fault:
+                failed.append(fault)
 
+        failed: list[Fault] = []
         async with trio.open_nursery() as nursery:
             for start in range(0, len(raws), BATCH_MAX):
                 nursery.start_soon(one, start)
+        if failed:
+            raise failed[0]
         body = b"".join(answers[start] for start in sorted(answers))
         return [
             Verdict(body[i] == 1, body[i + 1 : i + 33], body[i + 33 : i + VERDICT_BYTES])
@@ -143,12 +169,24 @@ class VerifyPool:
         ]
 
     async def signatures(self, checks: Sequence[SignatureCheck]) -> list[bool]:
-        """Check bare signatures; verdicts in order."""
+        """Check bare signatures; verdicts in order.
+
+        Asks until there is an answer: blocks and votes stand on it, and none would be taken for a false one.
+        """
         verdicts: list[bool] = []
         for start in range(0, len(checks), BATCH_MAX):
             items = [c.key + c.message + c.signature for c in checks[start : start + BATCH_MAX]]
-            verdicts += [v == 1 for v in await self._submit(SIGNATURES, items)]
+            while (answer := await self._try(items)) is None:
+                await trio.sleep(AGAIN_S)
+            verdicts += [v == 1 for v in answer]
         return verdicts
+
+    async def _try(self, items: Sequence[bytes]) -> bytes | None:
+        try:
+            return await self._submit(SIGNATURES, items)
+        except Fault as fault:
+            log.error("signatures cannot be checked yet; asking again", why=str(fault))
+            return None
 
 
 async def _read_exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:

@@ -54,15 +54,54 @@ def test_a_process_that_keeps_dying_is_a_fault_with_a_name(monkeypatch: pytest.M
     monkeypatch.setattr(module, "RETRY_S", 0)
     monkeypatch.setattr(module.sys, "executable", "/bin/false")
     with pytest.raises(Fault) as fault:
-        trio.run(_complete_plainly, Verdicts(), [claim_of(1, 1)])
+        trio.run(Verdicts().complete, [claim_of(1, 1)])
     assert fault.value.reason is VERDICTS_FAILING
 
 
-async def _complete_plainly(verdicts: Verdicts, asked: list[Claim]) -> None:
-    try:
-        await verdicts.complete(asked)
-    except* Fault as group:
-        raise group.exceptions[0] from None
+@pytest.mark.parametrize("broken", ["/bin/false", "/bin/echo", "/nowhere"])
+def test_a_block_waits_for_verdicts_that_no_process_gives_and_is_not_called_invalid(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that die, talk nonsense or cannot be started say nothing about a proof."""
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    executable, asked, verdicts = module.sys.executable, [claim_of(1, 1), claim_of(2, 2**40)], Verdicts()
+
+    async def story() -> None:
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(module.sys, "executable", broken)
+            nursery.start_soon(verdicts.answer, asked)
+            while module.ATTEMPTS_MAX > len(tried):
+                await trio.sleep(0.01)
+            assert not verdicts._known
+            monkeypatch.setattr(module.sys, "executable", executable)
+
+    tried: list[str] = []
+    monkeypatch.setattr(module.log, "error", lambda words, **facts: tried.append(facts["why"]))
+    trio.run(story)
+    assert [verdicts.judge(claim) for claim in asked] == [judge_here(claim) for claim in asked]
+
+
+def test_judging_ahead_outlives_processes_that_die(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The close asks again; a node does not end over it."""
+    monkeypatch.setattr(module, "RETRY_S", 0)
+    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    said = trio.Event()
+    monkeypatch.setattr(module.log, "error", lambda words, **facts: said.set())
+    world, verdicts = Provers(params=always()), Verdicts()
+    world.until_open()
+    world.prove("alice")
+    while not verdicts._more.is_set():
+        world.block()
+        verdicts.look(world.view)
+
+    async def story() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(verdicts.run)
+            with trio.fail_after(30):
+                await said.wait()
+            nursery.cancel_scope.cancel()
+
+    trio.run(story)
 
 
 def test_claims_are_judged_ahead_once_no_more_proofs_can_come() -> None:

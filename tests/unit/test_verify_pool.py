@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
+import pytest
 import trio
 
 from consensus.types.codec import encode
+from consensus.types.errors import Fault
 from consensus.types.transaction import signature_checks, txid_of, wtxid_of
+from eubchain.node import workers
 from eubchain.node.workers import BATCH_MAX, VerifyPool
 from tests.world import World
 from vm.account import Transfer
@@ -69,3 +73,50 @@ async def test_a_cancelled_caller_leaves_the_pool_usable(nursery):
         with trio.move_on_after(0.001):
             await pool.transactions(raws)
     assert [v.is_signed for v in await pool.transactions(raws)] == [True] * 40
+
+
+@pytest.mark.parametrize("broken", ["/bin/false", "/bin/echo", "/nowhere"])
+async def test_signatures_are_asked_for_until_a_worker_lives_and_are_never_false_for_lack_of_one(
+    nursery, monkeypatch, broken
+):
+    """A good proposal must not be voted against because processes die, talk nonsense or cannot be started."""
+    monkeypatch.setattr(workers, "AGAIN_S", 0.01)
+    world = World()
+    checks = signature_checks(
+        decode_candidate(_signed(world, 1)[0], world.rules).transaction, world.rules.genesis
+    )
+    pool = VerifyPool(world.rules.genesis, 2)
+    await nursery.start(pool.run)
+    executable = sys.executable
+    monkeypatch.setattr(workers.sys, "executable", broken)
+    for pid in list(pool.pids):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Fault, match="workers_failing"):
+        await pool.transactions(_signed(world, 1))
+    verdicts: list[list[bool]] = []
+    tried: list[str] = []
+    monkeypatch.setattr(workers.log, "error", lambda words, why: tried.append(why))
+
+    async def ask() -> None:
+        verdicts.append(await pool.signatures([*checks, checks[0]._replace(message=bytes(32))]))
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(ask)
+        while len(tried) < 3:
+            await trio.sleep(0.01)
+        assert not verdicts
+        monkeypatch.setattr(workers.sys, "executable", executable)
+    assert verdicts == [[True, False]]
+
+
+async def test_a_worker_that_hangs_is_replaced(nursery, monkeypatch):
+    """Stopped, it would keep its batch, and a vote with it, for ever."""
+    world = World()
+    pool = VerifyPool(world.rules.genesis, 1)
+    await nursery.start(pool.run)
+    await pool.transactions(_signed(world, 1))
+    monkeypatch.setattr(workers, "ANSWER_S", 1.0)
+    (hanging,) = pool.pids
+    os.kill(hanging, signal.SIGSTOP)
+    assert (await pool.transactions(_signed(world, 1)))[0].is_signed
+    assert hanging not in pool.pids
