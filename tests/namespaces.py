@@ -2,8 +2,8 @@
 
 Here: `Machines`: namespaces with a cable each to one of two switches, a trunk between the switches, and a
 control cable by which the test reaches every machine whatever is cut.
-Not here: cutting a connection that both ends notice (tests/link_proxy.py): a cable that is pulled here
-swallows packets silently, as a real one does.
+Not here: connections that both ends see end (a kill does that): a cable that is pulled here swallows
+packets silently, as a real one does.
 Keeps: needs root; everything made is removed by `close`.
 """
 

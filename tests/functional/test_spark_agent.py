@@ -46,9 +46,9 @@ class SparkProcess:
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
-    def until(self, condition: Callable[[], Any]) -> Any:
+    def until(self, condition: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
         """Poll until something holds; fail with the agent's log."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + wait_s
         while not (found := condition()):
             assert time.monotonic() < deadline, self.log.read_text()[-4000:]
             time.sleep(0.1)  # poll

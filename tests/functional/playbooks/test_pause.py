@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.playbook_world import EPOCH_BLOCKS, play
+from tests.playbook_world import EPOCH_BLOCKS, VALIDATORS, play
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +25,7 @@ def test_a_validator_silent_for_half_a_minute_is_jailed_told_why_and_comes_back(
             header = stage.nodes[0].call("chain_getHeader", height=stage.nodes[0].height)
             stopped_ms = header["time_ms"]
             stage.pause(2)
+            stage.until_peers(0, VALIDATORS - 2)  # its peers drop it, though its sockets are open
             stage.until(
                 0,
                 lambda: (
