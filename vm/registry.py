@@ -17,6 +17,7 @@ from consensus.types.transaction import (
     Candidate,
     EvidenceAuth,
     Transaction,
+    check_network,
     check_signer,
     txid_of,
     wtxid_of,
@@ -69,7 +70,19 @@ def decode_candidate(raw: bytes, rules: Rules) -> Candidate[Any]:
 
 def check_stateless(transaction: Transaction[Any], rules: Rules) -> None:
     """Refuse what no state could make valid, in the envelope and in the payload."""
-    check_signer(transaction, rules.chain_id)
+    check_network(transaction.body, rules.chain_id)
+    check_signer(transaction)
+    check_operation(transaction, rules)
+
+
+def check_signed(transaction: Transaction[Any], rules: Rules) -> None:
+    """`check_stateless` of a transaction whose signatures, and whose sender by them, are known to hold."""
+    check_network(transaction.body, rules.chain_id)
+    check_operation(transaction, rules)
+
+
+def check_operation(transaction: Transaction[Any], rules: Rules) -> None:
+    """Refuse a payload that no state could make valid, or that does not go with its envelope."""
     body = transaction.body
     operation = OPERATION_OF[type(body.payload)]
     blank = not (body.nonce or body.max_price or body.tip or body.valid_until)

@@ -157,13 +157,17 @@ def _chosen_keys(auth: MultisigAuth) -> list[bytes]:
     return [auth.keys[i] for i in range(count) if bits >> i & 1]
 
 
-def check_signer(transaction: Transaction[Payload], chain_id: str) -> None:
-    """Refuse what no state could make valid in the envelope; signatures are checked apart."""
-    body = transaction.body
+def check_network(body: Body[Payload], chain_id: str) -> None:
+    """Refuse a transaction of another version or network."""
     if body.version != TRANSACTION_VERSION:
         raise Rejected(UNSUPPORTED_VERSION, version=body.version, supported=TRANSACTION_VERSION)
     if body.chain_id != chain_id:
         raise Rejected(WRONG_NETWORK, theirs=body.chain_id, ours=chain_id)
+
+
+def check_signer(transaction: Transaction[Payload]) -> None:
+    """Refuse a signer that is not the sender; signatures are checked apart."""
+    body = transaction.body
     signer = signer_address(transaction.auth)
     if signer != body.sender:
         raise Rejected(WRONG_SIGNER, sender=body.sender, signer=signer)
@@ -171,11 +175,15 @@ def check_signer(transaction: Transaction[Payload], chain_id: str) -> None:
 
 def signature_checks(transaction: Transaction[Payload], genesis: bytes) -> list[SignatureCheck]:
     """Every signature that must verify for the sender to have authorised this body."""
-    message = sign_hash(genesis, encode(transaction.body))
-    match transaction.auth:
+    return auth_checks(transaction.auth, sign_hash(genesis, encode(transaction.body)))
+
+
+def auth_checks(auth: Auth, message: bytes) -> list[SignatureCheck]:
+    """As `signature_checks`, for whoever has the sign-hash already."""
+    match auth:
         case KeyAuth(key=key, signature=signature):
             return [SignatureCheck(key, message, signature)]
-        case MultisigAuth() as auth:
+        case MultisigAuth():
             keys = _chosen_keys(auth)
             return [SignatureCheck(k, message, s) for k, s in zip(keys, auth.signatures, strict=True)]
         case EvidenceAuth():

@@ -47,7 +47,7 @@ from vm import head as heads
 from vm.evidence import Said, SubmitEvidence
 from vm.fees import Room
 from vm.inclusion import Broken, include
-from vm.registry import TRANSACTION, check_stateless
+from vm.registry import TRANSACTION, check_signed, check_stateless
 from vm.rules import Rules
 from vm.state import State
 from vm.task.events import CLOSED, MATCHED
@@ -188,9 +188,10 @@ class Service:
                 if len(raw) > limit:
                     raise Rejected(OVERSIZED, size=len(raw), limit=limit)
                 transaction = TRANSACTION.decode(raw)
-                check_stateless(transaction, self._rules)
                 if not verdict.is_signed:
+                    check_stateless(transaction, self._rules)
                     raise Rejected(BAD_SIGNATURE, sender=transaction.body.sender)
+                check_signed(transaction, self._rules)
                 candidate = Candidate(transaction, raw, verdict.txid, verdict.wtxid)
                 if isinstance(transaction.body.payload, SubmitEvidence):
                     # It has no signature of its own: unchecked, it would keep true evidence out.

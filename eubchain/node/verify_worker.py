@@ -20,7 +20,8 @@ from consensus.types.keys import verify
 from consensus.types.transaction import (
     SignatureCheck,
     Transaction,
-    signature_checks,
+    auth_checks,
+    sign_hash,
     signer_address,
     txid_of,
     wtxid_of,
@@ -38,12 +39,13 @@ def transaction_verdict(raw: bytes, genesis: bytes) -> bytes:
     """Whether the sender's keys signed it, and its identities; zeros when it is not a transaction."""
     try:
         transaction = ENVELOPE.decode(raw)
-        checks = signature_checks(transaction, genesis)
-        ok = signer_address(transaction.auth) == transaction.body.sender
+        body, auth = encode(transaction.body), transaction.auth
+        checks = auth_checks(auth, sign_hash(genesis, body))
+        ok = signer_address(auth) == transaction.body.sender
     except Rejected:
         return bytes(VERDICT_BYTES)
     ok = ok and all(verify(c.key, c.message, c.signature) for c in checks)
-    return bytes([ok]) + txid_of(genesis, encode(transaction.body)) + wtxid_of(raw)
+    return (b"\x01" if ok else b"\x00") + txid_of(genesis, body) + wtxid_of(raw)
 
 
 def answer(kind: int, items: list[bytes], genesis: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A node whose event loop tells where its CPU time goes: `python -m scripts.benchmarks._sampled_node HOME OUT`.
+"""A node that tells where its CPU time goes: `python -m scripts.benchmarks._sampled_node HOME OUT`.
 
 Here: the sampler, the node's start under it. Not here: what the samples mean (stages.py).
 A profiling signal every so many milliseconds of the process's CPU time looks at the loop's stack; each sample

@@ -100,7 +100,7 @@ def run() -> list[dict[str, str | float]]:
         network = found_devnet(root / "net", time.time_ns() // 1_000_000, VALIDATORS, 0, reveals=2**12)
         nodes = [_start(home, root / home.name) for home in network.validators]
         try:
-            url = [node_url(home) for home in network.validators][0]
+            url, *_ = [node_url(home) for home in network.validators]
             password = network.password_file.read_text().strip()
             signer = Wallet(network.root / "wallet").signer("requester", password)
             trio.run(fund, url, network.genesis, signer)
