@@ -7,9 +7,10 @@ Keeps: two things of different kinds never share a hash, because no tag is used 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
+from operator import add
 
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
@@ -56,19 +57,36 @@ class Tag(bytes, Enum):
     SPARK_IDENTITY = b"EUB-spark-id"
     MESSAGE = b"EUB-message"
 
+    def __init__(self, person: bytes) -> None:
+        self.begin = blake2b(digest_size=HASH_BYTES, person=person).copy
+        """Makes a hasher that has the tag: a copied state costs half of a new one."""
+
 
 def tagged_hash(tag: Tag, *parts: bytes) -> bytes:
     """Hash the concatenation of `parts` under `tag`; returns 32 bytes."""
-    return blake2b(b"".join(parts), digest_size=HASH_BYTES, person=tag).digest()
+    hasher = tag.begin()
+    for part in parts:
+        hasher.update(part)
+    return hasher.digest()
+
+
+def tagged_hashes(tag: Tag, items: Iterable[bytes]) -> list[bytes]:
+    """Hash each of `items` under `tag`, as `tagged_hash` does one."""
+    begin, digests = tag.begin, []
+    for item in items:
+        hasher = begin()
+        hasher.update(item)
+        digests.append(hasher.digest())
+    return digests
 
 
 def list_root(items: Sequence[bytes]) -> bytes:
     """Commit to an ordered list: RFC 6962's tree, then the count, so a list cannot pass for its prefix."""
-    nodes = [tagged_hash(Tag.LIST_LEAF, item) for item in items]
+    nodes = tagged_hashes(Tag.LIST_LEAF, items)
     while len(nodes) > 1:
         # Pairing neighbours level by level and carrying an odd last node up unchanged gives the
         # same tree as RFC 6962 §2.1's split at the largest power of two.
-        paired = [tagged_hash(Tag.LIST_NODE, nodes[i], nodes[i + 1]) for i in range(0, len(nodes) - 1, 2)]
+        paired = tagged_hashes(Tag.LIST_NODE, map(add, nodes[:-1:2], nodes[1::2]))
         nodes = paired + nodes[len(paired) * 2 :]
     top = nodes[0] if nodes else ZERO_HASH
     return tagged_hash(Tag.LIST_ROOT, top, len(items).to_bytes(8, "big"))
