@@ -119,7 +119,7 @@ class Peers:
         snapshots: SnapshotFolder | None = None,
     ) -> None:
         self.net, self._rules, self._ledger, self._mempool = net, rules, ledger, mempool
-        self._is_validator = is_validator
+        self._is_validator, self._gate = is_validator, gate
         self._peers: dict[str, Peer] = {}
         self._start: StartHeight | None = None
         self._round: Callable[[], int] = lambda: 0
@@ -143,7 +143,8 @@ class Peers:
 
     async def _deliver(self, height: int, event: RecordedInput) -> None:
         assert self._node is not None, "bound before it runs"
-        await self._node.deliver(height, event)
+        if self._gate is None or self._start is None or self._gate.admits(self._start):
+            await self._node.deliver(height, event)
 
     async def _deliver_block(self, block_id: bytes, block: Block) -> None:
         assert self._node is not None, "bound before it runs"
