@@ -179,6 +179,8 @@ def _want_blocks(state: State) -> Change | None:
 
 def _notice_divergence(state: State) -> Change | None:
     """A quorum stands behind a block that is invalid here: one of us is wrong, and they are many."""
+    if BlockStatus.INVALID not in state.blocks.values():
+        return None  # before a certificate is put together, which costs as much as all other rules
     polka = certificate_of(state.votes, state.height, state.round, PREVOTE)
     for certificate in (state.commit, polka):
         if certificate is None or certificate.block_id in state.diverged:

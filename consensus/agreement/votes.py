@@ -12,6 +12,7 @@ from one node, by the order of its votes, what more than two thirds said.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from consensus.agreement.inputs import ProposalReceived
@@ -75,6 +76,7 @@ def empty_book(powers: tuple[int, ...]) -> VoteBook:
     return VoteBook(powers, {}, (None,) * len(powers))
 
 
+@lru_cache(maxsize=16)
 def _empty_tally(size: int) -> Tally:
     return Tally((None,) * size, (), (), 0, None)
 
@@ -218,6 +220,8 @@ def skip_target(book: VoteBook, current_round: int) -> int | None:
 
     One of more than a third is honest, so an honest validator has really come this far.
     """
+    if not any(book.future):
+        return None
     ahead = [
         (slot.round, power)
         for slot, power in zip(book.future, book.powers, strict=True)

@@ -14,13 +14,15 @@ from consensus.agreement.effects import Decide
 from consensus.agreement.messages import Proposal, Vote
 from consensus.agreement.replay import replay
 from consensus.types.address import key_address
-from consensus.types.keys import SecretKey
 from consensus.validators import TOTAL_POWER, Validator, divide
 from eubchain.node.wal import read_wal
 from tests.sim.checkers import SignatureLog, check_agreement, check_chain
 from tests.sim.liars.twin import Twin
 from tests.sim.network import CALM, Clock, Faults, Network
-from tests.sim.node import GENESIS, SimNode
+from tests.sim.node import GENESIS, SimKey, SimNode
+
+REPLAY_EVERY = 3
+"""Replaying each height of each node at its end would be a quarter of all work."""
 
 
 class World:
@@ -40,7 +42,7 @@ class World:
         self.size = len(weights)
         """Members of the set; a twin's second machine comes on top."""
         secrets = (blake2b(b"validator %d" % i, digest_size=32).digest() for i in range(len(weights)))
-        keys = sorted((SecretKey(secret) for secret in secrets), key=lambda k: key_address(k.public))
+        keys = sorted((SimKey(secret) for secret in secrets), key=lambda k: key_address(k.public))
         powers = divide(TOTAL_POWER, weights)
         self.validators = tuple(
             Validator(key_address(key.public), key.public, power)
@@ -120,7 +122,9 @@ class World:
         assert effect.height == len(node.ledger)
 
     def check_replay(self, node: SimNode) -> None:
-        """The log gives back exactly the state it was written from."""
+        """The log gives back exactly the state it was written from; looked at every third time."""
+        if (node.index + len(node.ledger)) % REPLAY_EVERY:
+            return
         contents = read_wal(node.disk, GENESIS)
         assert contents is not None
         assert node.state is not None
