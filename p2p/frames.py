@@ -10,16 +10,21 @@ Errors: 2400 frame_too_large, 2401 frame_out_of_place.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from struct import Struct
 
 from p2p.faults import FRAME_OUT_OF_PLACE, FRAME_TOO_LARGE, PeerFault
 
-HEADER_BYTES = 5
+_HEADER = Struct(">IB")
+HEADER_BYTES = _HEADER.size
 COALESCED_BYTES_MAX = 60 * 1024
 """What one write carries at most: it still fits one frame of the stream multiplexer."""
 PART_BYTES_MAX = 56 * 1024
 """Of a block or an answer in one frame, so that frame and envelope stay within 64 KiB."""
 ANSWER_BYTES_MAX = 12 * 2**20
 """All parts of one answer together: the largest block and its envelope."""
+
+CHUNK_BYTES_MAX = 2 * 2**20
+"""A chunk of a snapshot: 512 KiB, but for a single bucket or transaction that is larger by itself."""
 
 
 class Kind(IntEnum):
@@ -40,7 +45,10 @@ class Kind(IntEnum):
     GET_BLOCKS = 32
     GET_PROPOSED = 33
     GET_TRANSACTIONS = 34
+    GET_SNAPSHOTS = 35
+    GET_CHUNK = 36
     GET_PEERS = 37
+    GET_LIGHT_BLOCK = 38
     ANSWER_PART = 48
     ANSWER_END = 49
     NOTHING = 50
@@ -73,7 +81,10 @@ BODY_BYTES_MAX: dict[Kind, int] = {
     Kind.GET_BLOCKS: KIB,
     Kind.GET_PROPOSED: KIB,
     Kind.GET_TRANSACTIONS: 8 * KIB,
+    Kind.GET_SNAPSHOTS: KIB,
+    Kind.GET_CHUNK: KIB,
     Kind.GET_PEERS: KIB,
+    Kind.GET_LIGHT_BLOCK: KIB,
     Kind.ANSWER_PART: 64 * KIB,
     Kind.ANSWER_END: 64 * KIB,
     Kind.NOTHING: 0,
@@ -83,15 +94,30 @@ BODY_BYTES_MAX: dict[Kind, int] = {
 CHANNEL_KINDS: dict[Channel, frozenset[Kind]] = {
     Channel.AGREEMENT: frozenset(k for k in Kind if k < Kind.TRANSACTIONS),
     Channel.POOL: frozenset((Kind.TRANSACTIONS, Kind.ANNOUNCE, Kind.WANT)),
-    Channel.REQUEST: frozenset(k for k in Kind if Kind.GET_BLOCKS <= k <= Kind.GET_PEERS),
+    Channel.REQUEST: frozenset(k for k in Kind if Kind.GET_BLOCKS <= k < Kind.ANSWER_PART),
     Channel.ANSWER: frozenset((Kind.ANSWER_PART, Kind.ANSWER_END, Kind.NOTHING)),
 }
+_ANSWER_BYTES_MAX: dict[Kind, int] = {
+    Kind.GET_SNAPSHOTS: 4 * KIB,
+    Kind.GET_CHUNK: CHUNK_BYTES_MAX,
+    Kind.GET_PEERS: 128 * KIB,
+    Kind.GET_LIGHT_BLOCK: 256 * KIB,
+}
 _CHANNEL_OF: dict[Kind, Channel] = {k: c for c, kinds in CHANNEL_KINDS.items() for k in kinds}
+_CHANNEL_CAPS: dict[Channel, dict[int, tuple[Kind, int]]] = {
+    channel: {int(kind): (kind, BODY_BYTES_MAX[kind]) for kind in kinds}
+    for channel, kinds in CHANNEL_KINDS.items()
+}
 
 
 def channel_of(kind: Kind) -> Channel:
     """The stream on which a kind travels."""
     return _CHANNEL_OF[kind]
+
+
+def answer_bytes_max(kind: Kind) -> int:
+    """Bytes of an answer to a request of this kind; whoever asked keeps no more of it."""
+    return _ANSWER_BYTES_MAX.get(kind, ANSWER_BYTES_MAX)
 
 
 def frame(kind: Kind, body: bytes) -> bytes:
@@ -103,11 +129,11 @@ def frame(kind: Kind, body: bytes) -> bytes:
 class FrameReader:
     """Takes a stream's bytes as they come, in any pieces, and gives back whole frames."""
 
-    __slots__ = ("_channel", "_held", "_kinds")
+    __slots__ = ("_caps", "_channel", "_held")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._kinds = CHANNEL_KINDS[channel]
+        self._caps = _CHANNEL_CAPS[channel]
         self._held = bytearray()
 
     @property
@@ -118,27 +144,31 @@ class FrameReader:
     def feed(self, data: bytes) -> list[tuple[Kind, bytes]]:
         """The frames that `data` completes, in order; raise `PeerFault` 2400, 2401."""
         held = self._held
-        held += data
+        if held:
+            held += data
+        source = held or data  # whole frames that come at once are not copied into `held` first
         frames: list[tuple[Kind, bytes]] = []
-        start = 0
-        while len(held) - start >= HEADER_BYTES:
-            length = int.from_bytes(held[start : start + 4], "big")
-            kind = self._check(held[start + 4], length)
+        start, size = 0, len(source)
+        while size - start >= HEADER_BYTES:
+            length, number = _HEADER.unpack_from(source, start)
+            kind = self._check(number, length)
             end = start + HEADER_BYTES + length
-            if len(held) < end:
+            if size < end:
                 break
-            frames.append((kind, bytes(held[start + HEADER_BYTES : end])))
+            frames.append((kind, bytes(source[start + HEADER_BYTES : end])))
             start = end
-        if start:
+        if source is data:
+            held += data[start:]
+        else:
             del held[:start]
         return frames
 
     def _check(self, number: int, length: int) -> Kind:
-        if number not in self._kinds:
+        kind, limit = self._caps.get(number, (None, 0))
+        if kind is None:
             raise PeerFault(FRAME_OUT_OF_PLACE, kind=number, stream=self._channel.value)
-        kind = Kind(number)
-        if length > BODY_BYTES_MAX[kind]:
-            raise PeerFault(FRAME_TOO_LARGE, kind=number, size=length, limit=BODY_BYTES_MAX[kind])
+        if length > limit:
+            raise PeerFault(FRAME_TOO_LARGE, kind=number, size=length, limit=limit)
         return kind
 
 
@@ -155,8 +185,9 @@ def answer_frames(body: bytes | None) -> list[bytes]:
 class AnswerReader:
     """Gathers one answer from its frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self._frames = FrameReader(Channel.ANSWER)
+        self._bytes_max = bytes_max
         self._body = bytearray()
         self.is_complete = False
         self.is_nothing = False
@@ -172,8 +203,8 @@ class AnswerReader:
             if self.is_complete:
                 raise PeerFault(FRAME_OUT_OF_PLACE, kind=int(kind), stream=Channel.ANSWER.value)
             self._body += piece
-            if len(self._body) > ANSWER_BYTES_MAX:
+            if len(self._body) > self._bytes_max:
                 size = len(self._body)
-                raise PeerFault(FRAME_TOO_LARGE, kind=int(kind), size=size, limit=ANSWER_BYTES_MAX)
+                raise PeerFault(FRAME_TOO_LARGE, kind=int(kind), size=size, limit=self._bytes_max)
             self.is_complete = kind is not Kind.ANSWER_PART
             self.is_nothing = kind is Kind.NOTHING

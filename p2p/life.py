@@ -297,7 +297,7 @@ class Life(INotifee):
                 return
             kind, body = asked
             self._traffic.messages_in[kind] += 1
-            pause_s = link.intake.request(trio.current_time())
+            pause_s = link.intake.request(kind, trio.current_time())
             if pause_s:
                 await trio.sleep(pause_s)
             await link.settled.wait()

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from p2p.frames import AnswerReader, Channel, FrameReader, Kind, frame
+from p2p.frames import AnswerReader, Channel, FrameReader, Kind, answer_bytes_max, frame
 from p2p.messages import Hello
 from p2p.net import REQUESTS_PER_PEER_MAX, OutQueue, OutQueues, Traffic
 from p2p.peers import Intake
@@ -106,7 +106,7 @@ async def write_stream(link: Link, stream: Any, queue: OutQueue, traffic: Traffi
 async def ask_on_stream(link: Link, stream: Any, exchange: Exchange) -> None:
     """Send one request on a fresh stream and gather its answer."""
     await stream.write(frame(exchange.kind, exchange.body))
-    answer = AnswerReader()
+    answer = AnswerReader(answer_bytes_max(exchange.kind))
     while not answer.is_complete:
         data = await stream.read(READ_BYTES)
         if not data:

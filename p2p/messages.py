@@ -18,7 +18,7 @@ from consensus.types.block import Block, Commit, Header
 from consensus.types.codec import Codec, Hash32, Key32, Record, Sig64, Uint
 from consensus.types.errors import Rejected
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
-from p2p.frames import ANSWER_BYTES_MAX, BODY_BYTES_MAX, Kind
+from p2p.frames import ANSWER_BYTES_MAX, BODY_BYTES_MAX, Kind, answer_bytes_max
 
 PROTOCOL_VERSION = 1
 ADDRESSES_MAX = 8
@@ -28,6 +28,10 @@ RECORDS_MAX = 32
 """Address records in one answer."""
 BLOCK_PARTS_MAX = 256
 """Parts of one proposed block: hashes of the most transactions, and its last commit."""
+SNAPSHOTS_MAX = 8
+"""Snapshots in one answer."""
+MANIFEST_BYTES_MAX = 2**24
+CHUNK_NUMBER_MAX = 999_999
 BLOCKS_MAX = 256
 """Blocks asked for at a time; the answer ends earlier when it is full."""
 
@@ -144,6 +148,46 @@ class GetPeers(Record, frozen=True):
     count: Annotated[int, Meta(ge=1, le=RECORDS_MAX)]
 
 
+class GetSnapshots(Record, frozen=True):
+    """Ask which snapshots a node keeps, the newest first."""
+
+    count: Annotated[int, Meta(ge=1, le=SNAPSHOTS_MAX)]
+
+
+class SnapshotOffer(Record, frozen=True):
+    """A snapshot that a node keeps."""
+
+    height: Uint
+    block_id: Hash32
+    layout: Hash32
+    """Of everything in its manifest that all nodes have alike: chunks of equal layouts may be mixed."""
+    manifest_bytes: Annotated[int, Meta(ge=1, le=MANIFEST_BYTES_MAX)]
+    chunks: Uint
+    size: Uint
+    """Bytes of all chunks together."""
+
+
+class SnapshotOffers(Record, frozen=True):
+    """The answer to `GetSnapshots`."""
+
+    offers: Annotated[tuple[SnapshotOffer, ...], Meta(max_length=SNAPSHOTS_MAX)]
+
+
+class GetChunk(Record, frozen=True):
+    """Ask for a piece of a snapshot; the answer is the piece itself."""
+
+    height: Uint
+    section: Annotated[int, Meta(ge=0, le=3)]
+    """0 the manifest, 512 KiB a piece; 1 parts of the state; 2 named transactions; 3 ends of epochs."""
+    number: Annotated[int, Meta(ge=0, le=CHUNK_NUMBER_MAX)]
+
+
+class GetLightBlock(Record, frozen=True):
+    """Ask for a header with its commit and validators, as light clients take it."""
+
+    height: Uint
+
+
 class AddressRecord(Record, frozen=True):
     """Where a node can be dialled, signed with the key that its peer id is made of."""
 
@@ -175,6 +219,10 @@ FINAL_BLOCKS = Codec[FinalBlocks](FinalBlocks, ANSWER_BYTES_MAX)
 GET_PROPOSED = Codec[GetProposed](GetProposed, _CAP[Kind.GET_PROPOSED])
 GET_TRANSACTIONS = Codec[GetTransactions](GetTransactions, _CAP[Kind.GET_TRANSACTIONS])
 GET_PEERS = Codec[GetPeers](GetPeers, _CAP[Kind.GET_PEERS])
+GET_SNAPSHOTS = Codec[GetSnapshots](GetSnapshots, _CAP[Kind.GET_SNAPSHOTS])
+SNAPSHOT_OFFERS = Codec[SnapshotOffers](SnapshotOffers, answer_bytes_max(Kind.GET_SNAPSHOTS))
+GET_CHUNK = Codec[GetChunk](GetChunk, _CAP[Kind.GET_CHUNK])
+GET_LIGHT_BLOCK = Codec[GetLightBlock](GetLightBlock, _CAP[Kind.GET_LIGHT_BLOCK])
 ADDRESS_RECORDS = Codec[AddressRecords](AddressRecords, ANSWER_BYTES_MAX)
 
 M = TypeVar("M")

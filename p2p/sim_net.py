@@ -18,7 +18,16 @@ import trio
 
 from consensus.types.errors import Fault
 from p2p.faults import PEER_GONE, REQUEST_UNANSWERED, PeerFault
-from p2p.frames import ANSWER_BYTES_MAX, AnswerReader, FrameReader, Kind, answer_frames, channel_of, frame
+from p2p.frames import (
+    ANSWER_BYTES_MAX,
+    AnswerReader,
+    FrameReader,
+    Kind,
+    answer_bytes_max,
+    answer_frames,
+    channel_of,
+    frame,
+)
 from p2p.messages import Hello
 from p2p.net import (
     EVENTS_MAX,
@@ -277,7 +286,7 @@ class SimWorld:
         await far.deliver(Request(asker, sent[0], sent[1], answer))
         await answered.wait()
         await trio.sleep(self._latency_s())
-        reader = AnswerReader()
+        reader = AnswerReader(answer_bytes_max(kind))
         for data in answer_frames(answers[0]):
             reader.feed(data)
         return None if reader.is_nothing else reader.body

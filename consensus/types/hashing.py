@@ -56,6 +56,7 @@ class Tag(bytes, Enum):
     PEER_ADDRESS = b"EUB-peer-addr"
     SPARK_IDENTITY = b"EUB-spark-id"
     MESSAGE = b"EUB-message"
+    SNAPSHOT = b"EUB-snapshot"
 
     def __init__(self, person: bytes) -> None:
         self.begin = blake2b(digest_size=HASH_BYTES, person=person).copy

@@ -61,6 +61,10 @@ def status_line(found: dict[str, Any], age_s: float) -> str:
         f"{found['chain_id']}  height {found['height']}, {age_s:.1f} s ago · {phase} · {peers} peers · "
         f"{waiting} waiting · epoch {found['epoch']}, {found['validators']} validators"
     )
+    if snapshot := node.get("snapshot"):
+        line += f"\n  it {snapshot['stage']}"
+        if "chunks" in snapshot:
+            line += f", {snapshot['chunks']} of {snapshot['chunks_total']} chunks"
     if node.get("why_not_validating"):
         line += f"\n  not validating: {node['why_not_validating']}"
     if node.get("clock"):

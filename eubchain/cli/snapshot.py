@@ -134,8 +134,8 @@ def restore(
     """
     from consensus.light import parse_trust
     from consensus.types.tree import empty_tree, update_tree
-    from eubchain.ledger.restore import SNAPSHOT_CHUNK_REFUSED
     from eubchain.ledger.restore import restore as restore_ledger
+    from eubchain.ledger.snapshot_check import SNAPSHOT_CHUNK_REFUSED
     from genesis.files import read_genesis
     from vm.genesis import genesis_writes
 

@@ -2,7 +2,8 @@
 
 Here: the manifest, the chunks' files, `cut` (stepwise, beside a running node).
 Not here: a ledger made from them (ledger/restore.py), when one is cut (eubchain/node/upkeep.py), asking
-others for chunks (eubchain/client/snapshot.py), which transactions live records name (vm/named.py).
+others for chunks (eubchain/node/snapshot_sync.py, eubchain/client/snapshot.py), which transactions live
+records name (vm/named.py).
 Keeps: a part is all entries under one prefix of key hashes with its path to the state root; no chunk is
 larger than 512 KiB, unless it is a single bucket or transaction; the manifest is written last, so a
 directory without one is an interrupted cut.
@@ -18,6 +19,7 @@ from pathlib import Path
 from consensus.types.block import Commit, Header
 from consensus.types.codec import Codec, Hash32, Record, Uint, encode
 from consensus.types.errors import Reason
+from consensus.types.hashing import Tag, tagged_hash
 from consensus.types.transaction import wtxid_of
 from consensus.types.tree import CHILDREN, StateTree, depth_of, key_hash, position_of
 from consensus.types.tree_proof import make_range, range_positions
@@ -70,6 +72,15 @@ class Manifest(Record, frozen=True):
         """The names of all chunks."""
         counts = ((PART, len(self.prefixes)), (NAMED, self.named_chunks), (EPOCHS, self.epoch_chunks))
         return [chunk_file(kind, number) for kind, count in counts for number in range(count)]
+
+
+def layout_of(manifest: Manifest) -> bytes:
+    """The hash of all that nodes have alike in their snapshots of one block.
+
+    Commits differ: a node keeps the precommits that it heard. So do the ends of epochs, which hold some.
+    """
+    alike = (manifest.header, manifest.prefixes, manifest.named, manifest.named_chunks)
+    return tagged_hash(Tag.SNAPSHOT, manifest.genesis, encode(alike))
 
 
 class EpochEnd(Record, frozen=True):

@@ -1,6 +1,6 @@
 """The folder in which a node keeps its snapshots: `data/snapshots/HEIGHT`, a manifest and chunks each.
 
-Here: finding, reading and dropping them, the name of one that is being cut.
+Here: finding, reading and dropping them, what of them is offered to others, the name of one being cut.
 Not here: cutting and restoring (ledger/snapshot.py, ledger/restore.py), when (eubchain/node/upkeep.py).
 Keeps: only whole snapshots are listed; names from outside never become paths before they are checked.
 Errors: 2150 snapshot_unknown.
@@ -13,8 +13,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consensus.types.errors import Fault, Reason, Rejected
-from eubchain.ledger.snapshot import CHUNK_NAME, MANIFEST, MANIFEST_FILE, Manifest
+from eubchain.ledger.snapshot import (
+    CHUNK_BYTES_MAX,
+    CHUNK_NAME,
+    EPOCHS,
+    MANIFEST,
+    MANIFEST_FILE,
+    NAMED,
+    PART,
+    Manifest,
+    chunk_file,
+    layout_of,
+)
 
+SECTIONS = (MANIFEST_FILE, PART, NAMED, EPOCHS)
+"""What a snapshot's pieces belong to; their order is that of the requests between nodes."""
 CUTTING_SUFFIX = ".cutting"
 
 SNAPSHOT_UNKNOWN = Reason(
@@ -36,11 +49,25 @@ class Listed(NamedTuple):
     """Bytes on disk."""
 
 
+class Offered(NamedTuple):
+    """What is told of a snapshot to whoever may want it."""
+
+    height: int
+    block_id: bytes
+    layout: bytes
+    manifest_bytes: int
+    chunks: int
+    size: int
+    """Bytes of all chunks together."""
+
+
 class SnapshotFolder:
     """Snapshots below one directory, which need not exist."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._offered: dict[tuple[int, int], Offered] = {}
+        """By height and by when its manifest was written: a manifest may be megabytes."""
 
     def place(self, height: int) -> Path:
         """Where the snapshot of a height is, or would be."""
@@ -57,10 +84,44 @@ class SnapshotFolder:
         """All whole snapshots with their sizes, the newest last."""
         found = []
         for height in self.heights():
-            manifest = self.manifest(height)
-            size = sum(path.stat().st_size for path in self.place(height).iterdir())
+            try:
+                manifest = self.manifest(height)
+                size = sum(path.stat().st_size for path in self.place(height).iterdir())
+            except (Fault, OSError):
+                continue  # dropped meanwhile
             found.append(Listed(height, manifest.commit.block_id, len(manifest.chunks()), size))
         return found
+
+    def offered(self, count: int) -> list[Offered]:
+        """The newest snapshots, the newest first."""
+        found: dict[tuple[int, int], Offered] = {}
+        for height in reversed(self.heights()):
+            if len(found) == count:
+                break
+            try:
+                key = height, (self.place(height) / MANIFEST_FILE).stat().st_mtime_ns
+                found[key] = self._offered.get(key) or self._offer(height)
+            except (Fault, OSError):
+                continue  # dropped meanwhile
+        self._offered = found
+        return list(found.values())
+
+    def _offer(self, height: int) -> Offered:
+        raw = self.manifest_bytes(height)
+        manifest = self.manifest(height)
+        sizes = [path.stat().st_size for path in self.place(height).iterdir() if path.name != MANIFEST_FILE]
+        identity, layout = manifest.commit.block_id, layout_of(manifest)
+        return Offered(height, identity, layout, len(raw), len(manifest.chunks()), sum(sizes))
+
+    def piece(self, height: int, section: int, number: int) -> bytes | None:
+        """A chunk by its section and number, or a piece of the manifest; None when it is not here."""
+        try:
+            if SECTIONS[section] != MANIFEST_FILE:
+                return self.chunk(height, chunk_file(SECTIONS[section], number))
+            start = number * CHUNK_BYTES_MAX
+            return self.manifest_bytes(height)[start : start + CHUNK_BYTES_MAX] or None
+        except Fault:
+            return None
 
     def manifest_bytes(self, height: int) -> bytes:
         """A manifest's encoding; raise `Fault` 2150."""

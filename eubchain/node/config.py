@@ -69,6 +69,9 @@ OPTIONS = (
     Option("ledger", "undo_blocks", 128, "How far `rollback` and recent proofs reach."),
     Option("ledger", "retain_blocks", 0, "Blocks kept; 0 keeps all."),
     Option("sync", "trust", "", "HEIGHT:HASH of a block you trust, for a node that was away too long."),
+    Option(
+        "sync", "snapshot", False, "Begin a new home from a snapshot that peers keep, without older blocks."
+    ),
     Option("snapshots", "every_epochs", 0, "Cut a snapshot of the state every so many epochs; 0 cuts none."),
     Option("snapshots", "keep", 2, "Snapshots kept; older ones are deleted."),
     Option(
@@ -91,6 +94,11 @@ class Config:
         value = self._values[section, key]
         assert isinstance(value, kind), f"{section}.{key} is not a {kind.__name__}"
         return value
+
+    def with_value(self, section: str, key: str, value: Value) -> Config:
+        """The same with one option changed."""
+        assert (section, key) in self._values, f"{section}.{key} is no option"
+        return Config(self._values | {(section, key): value})
 
     def text(self, section: str, key: str) -> str:
         """A text option."""

@@ -320,11 +320,13 @@ def _write_address(path: Path, url: str) -> None:
 
 
 @asynccontextmanager
-async def opened_node(root: Path, network: Network | None = None) -> AsyncIterator[Node]:
-    """A node over the home at `root`, locked and closed again on the way out."""
+async def opened_node(
+    root: Path, network: Network | None = None, config: Config | None = None
+) -> AsyncIterator[Node]:
+    """A node over the home at `root`, locked and closed again on the way out; `config` instead of its own."""
     home = Home(root)
     home.check()
-    config = load_config(home.config)
+    config = config or load_config(home.config)
     with home.locked():
         opened = await trio.to_thread.run_sync(open_home, home, config, network or NoPeers())
         try:

@@ -1,6 +1,7 @@
 """Catching up: final blocks from peers, verified by their commits, handed to the engine.
 
-Here: noticing that peers are ahead, asking for ranges of blocks, verifying commits, serving ranges.
+Here: noticing that peers are ahead, asking for ranges of blocks, one ahead of the one that is applied,
+verifying commits, serving ranges and single headers.
 Not here: executing and storing (the engine does, through execution.py), agreement on the present height.
 Keeps: a block is handed over only with signatures of more than two thirds of the power of its height's
 own set; sets of later heights are taken from this node's state, never from a peer.
@@ -8,7 +9,7 @@ own set; sets of later heights are taken from this node's state, never from a pe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -24,8 +25,17 @@ from eubchain.node.network import Final
 from eubchain.node.trust_gate import TrustGate
 from eubchain.node.workers import VerifyPool
 from p2p.faults import MESSAGE_MALFORMED, REQUEST_UNANSWERED, PeerFault
-from p2p.frames import Kind
-from p2p.messages import BLOCKS_MAX, FINAL_BLOCKS, GET_BLOCKS, FinalBlock, FinalBlocks, GetBlocks, read_body
+from p2p.frames import Kind, answer_bytes_max
+from p2p.messages import (
+    BLOCKS_MAX,
+    FINAL_BLOCKS,
+    GET_BLOCKS,
+    GET_LIGHT_BLOCK,
+    FinalBlock,
+    FinalBlocks,
+    GetBlocks,
+    read_body,
+)
 from p2p.net import REQUEST_TIMEOUT_S, Net
 from vm import head as heads
 from vm import validity
@@ -40,6 +50,8 @@ PATIENCE_S = 1.0
 ANSWER_BYTES_WANTED = 4 * 2**20
 """A range ends here; one block more always fits what a peer accepts."""
 BLOCKS_WANTED = 64
+RANGES_HELD_MAX = 2
+"""The one that is applied, and the one that was asked for meanwhile."""
 EMPTY_CLAIM_POINTS = 10
 
 
@@ -49,6 +61,13 @@ class Progress(NamedTuple):
     is_syncing: bool
     height: int
     target: int
+
+
+class _Range(NamedTuple):
+    """Blocks as a peer gave them."""
+
+    peer: str
+    blocks: tuple[FinalBlock, ...]
 
 
 class Ahead(Protocol):
@@ -82,6 +101,8 @@ class Sync:
         self._behind_height = 0
         self._source = ""
         """The peer that gave the last range, while it is further ahead."""
+        self._held: list[_Range] = []
+        """Ranges that follow the head and each other, in the order of their heights."""
         self.blocks = 0
         """Blocks taken from peers since the start."""
 
@@ -115,28 +136,81 @@ class Sync:
         now_s = trio.current_time()
         if lead <= 0:
             self._behind_since_s, self._source = None, ""
+            self._held.clear()
             return False
         if self._behind_since_s is None or self._behind_height != self._ledger.height:
             self._behind_since_s, self._behind_height = now_s, self._ledger.height
         return lead > 1 or now_s - self._behind_since_s >= PATIENCE_S
 
     async def _one_range(self) -> bool:
-        """Ask peers in turn for what comes next, until one helps."""
+        """Hand over what comes next: what is held, else the answer of the first peer that helps.
+
+        The range after it is asked for while this one is verified and applied.
+        """
         first = self._ledger.height + 1
         head = heads.head(heads.view(self._ledger, self._rules))
         if self._gate is not None:
             self._gate.check_head(head.height, head.time_ms)
+        self._drop_passed()
+        false: set[str] = set()
+        while self._held or await self._ask_in_turn(first, false):
+            peer = self._held[0].peer
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ask_ahead)
+                fault = await self._hand_over(first)
+                if fault is not None:
+                    nursery.cancel_scope.cancel()
+            if fault is None:
+                return True
+            self._held.clear()  # what was asked for ahead would follow what this peer gave
+            false.add(peer)
+            self._net.accuse(peer, fault)
+        return False
+
+    async def _hand_over(self, first: int) -> PeerFault | None:
+        """Verify the oldest range held and have it applied; return the fault of whoever gave it."""
+        held = self._held[0]
+        try:
+            verified = await self.verify(held.blocks) if self._ledger.height + 1 == first else []
+        except PeerFault as fault:
+            return fault
+        if self._gate is not None:
+            for final in verified:
+                self._gate.check_block(final.block.header.height, final.block_id)
+        if not verified or self._ledger.height + 1 != first:
+            return None  # agreement was faster
+        self._source = held.peer
+        await self._overtake(verified)
+        self.blocks += len(verified)
+        log.info("blocks from a peer", first=first, count=len(verified), target=self._peers.peers_height())
+        self._drop_passed()
+        return None
+
+    def _drop_passed(self) -> None:
+        """Forget held blocks that the ledger has, and all when the next one is not among them."""
+        height = self._ledger.height
+        left = (
+            _Range(held.peer, tuple(b for b in held.blocks if b.block.header.height > height))
+            for held in self._held
+        )
+        self._held = [held for held in left if held.blocks]
+        if self._held and self._held[0].blocks[0].block.header.height != height + 1:
+            self._held.clear()
+
+    async def _ask_in_turn(self, first: int, without: Collection[str] = ()) -> bool:
+        """Ask peers for a range until one gives it; it is held then."""
         for peer in self._peers.peers_ahead(first):
+            if peer in without:
+                continue
             try:
                 body = encode(GetBlocks(first, BLOCKS_WANTED))
                 answer = await self._net.request(peer, Kind.GET_BLOCKS, body, REQUEST_TIMEOUT_S)
                 if answer is None:
                     self._net.penalise(peer, "it claims blocks that it does not give", EMPTY_CLAIM_POINTS)
                     continue
-                blocks = read_body(FINAL_BLOCKS, Kind.GET_BLOCKS, answer)
-                if self._ledger.height + 1 != first:
-                    return True  # agreement was faster
-                verified = await self.verify(blocks.blocks)
+                blocks = read_body(FINAL_BLOCKS, Kind.GET_BLOCKS, answer).blocks
+                if not blocks or blocks[0].block.header.height != first:
+                    raise _false("these are not the blocks asked for")
             except PeerFault as fault:
                 self._net.accuse(peer, fault)
                 continue
@@ -145,20 +219,14 @@ class Sync:
                     self._net.penalise(peer, "it claims blocks and does not answer", EMPTY_CLAIM_POINTS)
                 log.debug("a peer did not help", peer=peer, why=str(fault))
                 continue
-            if self._gate is not None:
-                for final in verified:
-                    self._gate.check_block(final.block.header.height, final.block_id)
-            if verified and self._ledger.height + 1 == first:
-                self._source = peer
-                await self._overtake(verified)
-                self.blocks += len(verified)
-                log.info(
-                    "blocks from a peer", first=first, count=len(verified), target=self._peers.peers_height()
-                )
-                return True
-            if self._ledger.height + 1 != first:
-                return True
+            self._held.append(_Range(peer, blocks))
+            return True
         return False
+
+    async def _ask_ahead(self) -> None:
+        """Ask for what follows the range that is being applied: one range, so that memory is bounded."""
+        if len(self._held) < RANGES_HELD_MAX:
+            await self._ask_in_turn(self._held[-1].blocks[-1].block.header.height + 1)
 
     async def verify(self, blocks: Sequence[FinalBlock]) -> list[Final]:
         """The blocks that follow the head with a commit of their height's set, as far as that is known.
@@ -215,6 +283,14 @@ class Sync:
             if size > ANSWER_BYTES_WANTED:
                 break
         return encode(FinalBlocks(tuple(found))) if found else None
+
+    def answer_light(self, body: bytes) -> bytes | None:
+        """A header with its commit and validators; None when one of them is not kept."""
+        asked = read_body(GET_LIGHT_BLOCK, Kind.GET_LIGHT_BLOCK, body)
+        block = self._ledger.view().light_block(asked.height)
+        answer = None if block is None else encode(block)
+        fits = answer is not None and len(answer) <= answer_bytes_max(Kind.GET_LIGHT_BLOCK)
+        return answer if fits else None
 
 
 def _false(why: str) -> PeerFault:

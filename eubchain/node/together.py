@@ -85,8 +85,9 @@ class Joined:
         is_validator = self._validator is not None
         gate = TrustGate(service.genesis, self._trust, wall_clock_ms)
         self._peers = Peers(
-            self.net, self._rules, self._ledger, mempool, pool, service.take, is_validator, gate
-        )
+            self.net, self._rules, self._ledger, mempool, pool, service.take, is_validator, gate,
+            service.snapshots(),
+        )  # fmt: skip
         return self._peers
 
     def bind(self, engine: Engine, service: Service, metrics: Metrics) -> None:
