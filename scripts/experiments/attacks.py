@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.experiments import forging, on_chain, speeding, standing
+from scripts.experiments import covering, forging, on_chain, speeding, standing
 from scripts.experiments.verdict import ENDINGS, Experiment, Figure
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "attacks.md"
@@ -20,6 +20,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *forging.EXPERIMENTS,
     *speeding.EXPERIMENTS,
     *on_chain.EXPERIMENTS,
+    *covering.EXPERIMENTS,
     *standing.EXPERIMENTS,
 )
 

@@ -1,6 +1,6 @@
 """Attacks on power, reputation and coefficient: dust, splitting, bought words, revenge, exits.
 
-Every figure is a difference between two calls of the rules in consensus/resource.
+Figures are differences between two calls of the rules in consensus/resource, or run the market in memory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ from consensus.resource.reputation import (
     task_quality,
     weight_reputation,
 )
-from consensus.resource.weight import epoch_weight, resource_powers, voting_weight
+from consensus.resource.weight import epoch_weight, pool_payments, resource_powers, voting_weight
 from consensus.types.amounts import PPB, eubc
+from consensus.types.errors import Rejected
 from consensus.types.params import MAIN
 from scripts.experiments.verdict import COSTLY, OPEN, UNPROFITABLE, Figure
+from tests.market import PRICE, SPARK, WINDOWS, Market, post_of
+from vm import standing as standings
+from vm.task import posting
+from vm.task.access import NOT_YET
+from vm.task.payloads import Way
 
 UNIT = eubc(1_000)
 """U of the account in question."""
@@ -56,7 +62,11 @@ def first_prover() -> Figure:
     """Alone with S_ref/100, all of compute is one's own, and compute is half a percent of power."""
     powers = resource_powers([(S_REF // 100, 0), *[(0, 1)] * 10], S_REF)
     share = powers[0] / PPB
-    says = f"the only prover, at S_ref/100, has {100 * share:.2f} % of power and no vote without a bond"
+    alone, beside = (pool_payments(1_000, [(S_REF // 100, PPB // 2)] * sparks)[0] / 10 for sparks in (1, 2))
+    says = (
+        f"the only prover, at S_ref/100, has {100 * share:.2f} % of power, no vote without a bond, and "
+        f"{alone:.0f} % of the resource pool until a second one leaves it {beside:.0f} %"
+    )
     return Figure("first prover at genesis", COSTLY, 100 * share, "% of power", says, share < 0.0051)
 
 
@@ -130,8 +140,22 @@ def vanishing() -> Figure:
 
 def unseen_garbage() -> Figure:
     """Deliver garbage on the way `none` to requesters that look away: paid, with nothing lost."""
-    says = "silence accepts: 1.0 of the price is paid; the answer is to look within the review window"
-    return Figure("exit scam by unseen garbage", OPEN, 1.0, "prices gained", says, True)
+    found = []
+    for tasks in (1, 4, 50):
+        market = Market()
+        before = market.balance(SPARK)
+        for _ in range(tasks):
+            market.delivered(1)
+            market.mine(WINDOWS.review + 1)
+        gained = (market.balance(SPARK) - before) / PRICE
+        found.append((tasks, gained, reputation(standings.faded(market.state, SPARK), UNIT) / PPB))
+    shown = ", ".join(f"{tasks} tasks pay {gained:.2f} prices" for tasks, gained, _ in found)
+    says = (
+        f"silence accepts garbage: {shown}, and ρ rises to {found[-1][2]:.3f}; the answer is to look within "
+        "the review window"
+    )
+    holds = all(gained > 0.97 * tasks and rho >= 0.5 for tasks, gained, rho in found)
+    return Figure("exit scam by unseen garbage", OPEN, found[0][1], "prices gained", says, holds)
 
 
 def proved_cheat() -> Figure:
@@ -158,8 +182,17 @@ def colluding_judges() -> Figure:
     """Judges drawn by power, a share α of it colluding: two of three, the chance that a lie passes."""
     alpha = 0.25
     passes = 3 * alpha**2 - 2 * alpha**3
-    says = f"with a quarter of the judges {100 * passes:.1f} % of lies pass; no way with judges is taken yet"
-    return Figure("colluding judges", OPEN, 100 * passes, "%", says, True)
+    refused = 0
+    for way in (Way.CHECK, Way.QUORUM, Way.RERUN):
+        try:
+            posting.check(post_of(way=way, replicas=3 if way == Way.QUORUM else 0), MAIN)
+        except Rejected as refusal:
+            refused += refusal.reason is NOT_YET
+    says = (
+        f"with a quarter of the judges {100 * passes:.1f} % of lies pass; {refused} of 3 ways with judges "
+        "are refused until then"
+    )
+    return Figure("colluding judges", OPEN, 100 * passes, "%", says, refused == 3)
 
 
 EXPERIMENTS = (
