@@ -176,8 +176,10 @@ class VerifyPool:
         verdicts: list[bool] = []
         for start in range(0, len(checks), BATCH_MAX):
             items = [c.key + c.message + c.signature for c in checks[start : start + BATCH_MAX]]
-            while (answer := await self._try(items)) is None:
+            answer = await self._try(items)
+            while answer is None:
                 await trio.sleep(AGAIN_S)
+                answer = await self._try(items)
             verdicts += [v == 1 for v in answer]
         return verdicts
 

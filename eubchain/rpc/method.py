@@ -42,6 +42,15 @@ Base64 = Annotated[
     str, msgspec.Meta(description="bytes as base64", extra_json_schema={"contentEncoding": "base64"})
 ]
 Decimal = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z", description="grains as a decimal string")]
+GRAINS_DIGITS_MAX = 18
+"""Of a price or an amount that a caller names: 10**17 grains are all there ever are."""
+GivenGrains = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=rf"^[0-9]{{1,{GRAINS_DIGITS_MAX}}}\Z",
+        description=f"grains as a decimal string of at most {GRAINS_DIGITS_MAX} digits",
+    ),
+]
 AddressText = Annotated[str, msgspec.Meta(max_length=90, description="an address in bech32m")]
 
 Handler = Callable[..., Awaitable[Any]]

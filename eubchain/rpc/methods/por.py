@@ -11,7 +11,7 @@ from consensus.resource.explain import Circumstances, Explanation, moves
 from consensus.resource.explain import explain as take_apart
 from consensus.types.address import parse_address
 from eubchain.rpc.backend import Backend
-from eubchain.rpc.method import LONG_READ, AddressText, Decimal, View, method
+from eubchain.rpc.method import LONG_READ, AddressText, Decimal, GivenGrains, View, method
 from eubchain.rpc.past import Past, past_tasks, posted_words
 from eubchain.rpc.since import Since, average_marks, since_epoch
 from vm import members, spark, stake, standing, validator
@@ -88,7 +88,7 @@ class ExplainView(View):
 
 
 @method("por_explain", example={"address": "deub1xc6xqjvm4txn9tvm8eurw6wktyx694ez3w5u4z"})
-async def explain(backend: Backend, address: AddressText, price: Decimal = TASK_PRICE) -> ExplainView:
+async def explain(backend: Backend, address: AddressText, price: GivenGrains = TASK_PRICE) -> ExplainView:
     """A coefficient: its parts, what moved it in this epoch, what a task at `price` grains would change."""
     account = parse_address(address, backend.prefix)
     ledger, state = backend.ledger(), backend.view()
