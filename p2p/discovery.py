@@ -9,6 +9,7 @@ what peers tell is checked before it is kept.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -31,6 +32,8 @@ DELAY_S_MIN = 0.5
 DELAY_S_MAX = 30.0
 DIALS_MAX = 16
 TURN_S = 0.1
+BACKOFFS_SPARE = 100
+"""Back-offs of peers that the book has dropped go once there are so many."""
 EXCHANGE_S = 30.0
 """Between two questions for addresses, once there are peers enough."""
 EXCHANGE_HUNGRY_S = 3.0
@@ -101,7 +104,10 @@ class Dialler:
             linked = self._net.linked()
             for peer in linked & self._backoffs.keys():
                 self._backoffs[peer].worked(now_s)
-            for peer, places in self._net.book.places().items():
+            known = self._net.book.places()
+            if len(self._backoffs) > 2 * len(known) + BACKOFFS_SPARE:
+                self._backoffs = {p: b for p, b in self._backoffs.items() if p in known}
+            for peer, places in known.items():
                 if self._is_wanted(peer, linked, now_s):
                     self._dialling.add(peer)
                     nursery.start_soon(self._dial, host, places)
@@ -117,7 +123,7 @@ class Dialler:
         backoff = self._backoffs.setdefault(peer, Backoff(now_s, self._dice))
         return now_s >= backoff.next_s
 
-    async def _dial(self, host: Any, places: list[PeerAddress]) -> None:
+    async def _dial(self, host: Any, places: Sequence[PeerAddress]) -> None:
         peer = places[0].peer
         backoff = self._backoffs[peer]
         try:

@@ -13,7 +13,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from p2p.frames import Kind
+
+log = structlog.get_logger("p2p")
 
 SCORE_BANNED = -100
 """Below this a peer is banned."""
@@ -110,8 +114,12 @@ class Scores:
         if self._file is None:
             return
         temporary = self._file.with_suffix(".new")
-        temporary.write_text(json.dumps(self._bans), "utf-8")
-        os.replace(temporary, self._file)
+        try:
+            temporary.write_text(json.dumps(self._bans), "utf-8")
+            os.replace(temporary, self._file)
+        except OSError as error:
+            # On a full disk the ban holds until the node stops; it must not end the node that bans.
+            log.warning("bans cannot be kept", file=str(self._file), why=error.strerror or str(error))
 
     def score(self, peer: str, now_s: float) -> int:
         """The present score: 0 for a stranger."""
