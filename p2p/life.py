@@ -257,8 +257,12 @@ class Life(INotifee):
     async def _pass_on(self, link: Link, kind: Kind, body: bytes, arrived_ms: int) -> None:
         if not link.is_up:
             await link.settled.wait()
-        if not link.ended:
-            await self._owner.emit_patiently(Frame(link.peer, kind, body, arrived_ms))
+        if link.ended:
+            return
+        event = Frame(link.peer, kind, body, arrived_ms)
+        # Waiting costs a turn of the loop for each message, so it is only done where there is no room.
+        if not self._owner.emit(event):
+            await self._owner.emit_patiently(event)
 
     def _greeted(self, body: bytes) -> Hello:
         hello = read_body(HELLO, Kind.HELLO, body)

@@ -23,6 +23,8 @@ EVENTS_MAX = 4096
 AGREEMENT_FRAMES_MAX = 1000
 AGREEMENT_BYTES_MAX = 4 * 2**20
 POOL_FRAMES_MAX = 200
+EVENTS_AT_ONCE_MAX = 64
+"""Events taken before other tasks have a turn."""
 REQUESTS_PER_PEER_MAX = 4
 REQUESTS_MAX = 16
 REQUEST_TIMEOUT_S = 10.0
@@ -68,6 +70,20 @@ class Request(NamedTuple):
 
 
 Event = PeerUp | PeerDown | Frame | Request
+
+
+async def next_events(events: trio.MemoryReceiveChannel[Event]) -> list[Event]:
+    """What has happened, at least one event: taking them together costs one turn of the loop, not one each.
+
+    Raises `trio.EndOfChannel` when nothing will happen any more.
+    """
+    taken = [await events.receive()]
+    while len(taken) < EVENTS_AT_ONCE_MAX:
+        try:
+            taken.append(events.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            break
+    return taken
 
 
 class PeerFacts(NamedTuple):

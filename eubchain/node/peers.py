@@ -11,6 +11,7 @@ whoever breaks a rule loses its connection; every queue on the way is bounded.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -46,7 +47,7 @@ from p2p.messages import (
     Status,
     read_body,
 )
-from p2p.net import Event, Frame, Net, PeerDown, PeerUp, Request
+from p2p.net import Event, Frame, Net, PeerDown, PeerUp, Request, next_events
 from vm.evidence import ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD
 from vm.rules import Rules
 
@@ -288,11 +289,13 @@ class Peers:
         )
 
     async def _listen(self) -> None:
-        async for event in self.net.events:
-            try:
-                self._take(event)
-            except PeerFault as fault:
-                self._accuse(event.peer, fault)
+        with suppress(trio.EndOfChannel):
+            while True:
+                for event in await next_events(self.net.events):
+                    try:
+                        self._take(event)
+                    except PeerFault as fault:
+                        self._accuse(event.peer, fault)
 
     def _accuse(self, peer: str, fault: PeerFault) -> None:
         self.net.accuse(peer, fault)
