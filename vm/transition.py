@@ -32,12 +32,16 @@ from vm.head import HEADS, Head
 from vm.inclusion import Broken, include
 from vm.registry import DUE_HANDLERS
 from vm.rules import Rules
-from vm.slices import SLICE_TRANSACTIONS, to_the_end
+from vm.slices import SLICE_DRAWS, SLICE_TRANSACTIONS, to_the_end
 from vm.state import BlockContext, State
 from vm.validity import BlockInvalid
 
 MISSED_ROUNDS_MAX = 1_000
-"""Rounds of a height that are counted as missed; a later round's proposer is found all the same."""
+"""Rounds of a height that are counted as missed; a later round's proposer is found all the same.
+
+A header may name any round below 2**32, so counting them all would let one stop the network. After so many
+rounds the tally says what it has to: a height takes days by then, and all of a set's turns have come.
+"""
 
 TRANSACTION_REFUSED = Reason(
     1902,
@@ -118,7 +122,7 @@ def apply_in_slices(
     state, parent = _open(reader, rules, header)
     state.begin()
     _advance_reveal(state, header)
-    _count_and_mint(state, header, parent, last_commit)
+    yield from _count_and_mint(state, header, parent, last_commit)
     yield from measuring.run(state, header.parent, judge)
     before_transactions = state.events
     filled = yield from _fill(state, candidates, strict, enough)
@@ -218,7 +222,9 @@ def _advance_reveal(state: State, header: Header) -> None:
     operators.advance_reveal(state, header.proposer, header.reveal)
 
 
-def _count_and_mint(state: State, header: Header, parent: Head, last_commit: Commit | None) -> None:
+def _count_and_mint(
+    state: State, header: Header, parent: Head, last_commit: Commit | None
+) -> Generator[None, None, None]:
     """Steps 3 and 4: the tally of the last commit and of this proposal, then the reward."""
     counting = tallies.Counting(tallies.tally(state))
     before: ValidatorSet = ()
@@ -230,10 +236,11 @@ def _count_and_mint(state: State, header: Header, parent: Head, last_commit: Com
         power_signed = counting.commit(before, signers)
     now = heads.validators_at(state, header.height)
     assert now, "a height has validators"
-    missed = [
-        proposer(now, parent.beacon, header.height, round_).address
-        for round_ in range(min(header.round, MISSED_ROUNDS_MAX))
-    ]
+    missed = []
+    for round_ in range(min(header.round, MISSED_ROUNDS_MAX)):
+        missed.append(proposer(now, parent.beacon, header.height, round_).address)
+        if round_ % SLICE_DRAWS == SLICE_DRAWS - 1:
+            yield
     counting.proposal(header.proposer, missed)
     rewards.mint(state, counting, before, signers, power_signed, header.proposer)
     counting.store(state)

@@ -8,10 +8,10 @@ import pytest
 from consensus.types.amounts import PPB, eubc
 from consensus.types.params import DEV, Params
 from consensus.types.reader import MemoryState
-from consensus.validators import TOTAL_POWER
+from consensus.validators import TOTAL_POWER, Validator, ValidatorSet, proposer
 from tests.unit.test_vm_sparks import registration
 from tests.world import World
-from vm import epoch, members, outage, pools, rewards, spark, stake, tally
+from vm import epoch, members, outage, pools, rewards, spark, stake, tally, transition
 from vm import head as heads
 from vm.members import Register
 from vm.spark import SPARKS
@@ -237,6 +237,27 @@ def test_blocks_of_missed_rounds_count_against_whoever_missed() -> None:
     rows = {row.address: row for row in world.read(tally.TALLIES, b"").rows}
     for address in expected:
         assert rows[address].missed == expected.count(address)
+
+
+@pytest.mark.parametrize("round_", [999, 1_000, 1_001, 2**32 - 1])
+def test_beyond_a_thousand_missed_rounds_the_tally_is_everybodys_and_costs_no_more(
+    round_: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever builds and whoever validates count the same rounds; a header cannot name work without end."""
+    drawn: list[int] = []
+
+    def counted(members: ValidatorSet, beacon: bytes, height: int, round_: int) -> Validator:
+        drawn.append(round_)
+        return proposer(members, beacon, height, round_)
+
+    world = World(validators=4)
+    expected = [world.proposer(missed) for missed in range(min(round_, 1_000))]
+    monkeypatch.setattr(transition, "proposer", counted)
+    world.block(round_=round_)  # built, then validated: the roots agree
+    assert drawn == 2 * list(range(len(expected)))
+    rows = {row.address: row.missed for row in world.read(tally.TALLIES, b"").rows}
+    assert rows == {address: expected.count(address) for address in rows}
+    assert sum(rows.values()) == len(expected)
 
 
 def test_a_jailed_validators_stake_carries_no_power() -> None:
