@@ -14,7 +14,9 @@ from consensus.resource.windows import (
     window_seed,
 )
 from consensus.types.amounts import eubc
+from consensus.types.codec import encode
 from consensus.types.errors import Rejected
+from consensus.types.params import DEV
 from tests.proving import HARDWARE, RECIPIENT, TILES, Provers, always, edited
 from vm import head as heads
 from vm import resource
@@ -24,6 +26,7 @@ from vm.outage import OUTAGE
 from vm.resource import Prove
 from vm.spark import NO_SPARK, SPARK_BOND_BELOW_MINIMUM, RegisterSpark, RetireSpark
 from vm.stake import Unbond
+from vm.windows import PROOFS, WINDOWS
 
 
 def beacon(world: Provers) -> bytes:
@@ -159,21 +162,32 @@ def test_who_may_not_prove_has_no_place_in_the_lane(why: str) -> None:
 # ------------------------------------------------------------------------------------- outages
 
 
-def test_an_outage_gives_nothing_back_to_a_false_claim() -> None:
-    """Whoever claimed was there; only absence is excused."""
-    chain = msgspec.structs.replace(always().chain, epoch_blocks=14)
+def unsteady(epoch_blocks: int) -> Provers:
+    """alice and bob with S, and a validator whose absence is an outage."""
+    chain = msgspec.structs.replace(always().chain, epoch_blocks=epoch_blocks)
     params = msgspec.structs.replace(always(), chain=chain)
     bonds = [eubc(2_800), eubc(2_400), eubc(2_400), eubc(2_400)]
-    world = Provers(("alice", "bob"), validators=4, params=params, bonds=bonds)
+    return Provers(("alice", "bob"), validators=4, params=params, bonds=bonds)
+
+
+def give_compute(world: Provers) -> None:
+    """An eighth of alice's is a whole number; bob alone covers a window."""
+    edited(world, "alice", capacity=8 << 16)
+    edited(world, "bob", capacity=100 << 16)
+
+
+@pytest.mark.parametrize(("epoch_blocks", "is_known"), [(14, False), (12, True)])
+def test_an_outage_gives_nothing_back_to_a_false_claim(epoch_blocks: int, is_known: bool) -> None:
+    """Whoever claimed was there; only absence is excused, also when the outage is known at the close."""
+    world = unsteady(epoch_blocks)
     while True:
         world.until_open()
         window = world.window.window
         epoch = world.epoch_of(last_proof_at(window))
-        if world.epoch_of(closes_at(window)) == epoch:
+        if (epoch < world.epoch_of(closes_at(window))) == is_known:
             break
         world.until_closed()
-    edited(world, "alice", capacity=8 << 16)
-    edited(world, "bob", capacity=100 << 16)
+    give_compute(world)
     world.false_tile = TILES[2]
     world.prove("alice")
     world.prove("bob", TILES[10:])
@@ -182,3 +196,77 @@ def test_an_outage_gives_nothing_back_to_a_false_claim() -> None:
     assert world.events(OUTAGE.code)
     assert world.events(FALSE_SHARE.code)
     assert world.spark("alice").capacity == 7 << 16
+
+
+@pytest.mark.parametrize("is_outage", [True, False])
+def test_all_that_was_missed_in_an_outage_comes_back(is_outage: bool) -> None:
+    """Three windows of one epoch, each an eighth of what was left."""
+    world = unsteady(42)
+    world.verdicts = take_as_true
+    world.until_epoch_end()
+    give_compute(world)
+    epoch, closed = world.epoch, 0
+    while world.epoch == epoch:
+        window = world.window
+        may_prove = opens_at(window.window) < world.height + 1 <= last_proof_at(window.window)
+        if may_prove and world.read(PROOFS, world["bob"].address) is None:
+            world.prove("bob")
+        world.block(absent={"v0"} if is_outage else set())
+        closed += world.window.is_closed and world.height == closes_at(world.window.window)
+    assert closed == 3
+    assert bool(world.events(OUTAGE.code)) == is_outage
+    assert world.spark("alice").capacity == (8 << 16 if is_outage else 7**3 * 2**10)
+
+
+# ------------------------------------------------------------------- what a window's record decides
+
+
+def with_window(world: Provers, **changes: int) -> None:
+    """Give the running window other parameters than the network has, as an older version would have."""
+    last = world.window
+    changed = msgspec.structs.replace(last, window=msgspec.structs.replace(last.window, **changes))
+    world.state.write({WINDOWS.prefix: encode(changed)})
+
+
+def test_a_window_keeps_its_heights_when_the_parameters_change() -> None:
+    world = Provers(("alice", "bob"))
+    opened = world.until_open()
+    with_window(world, window_blocks=6, grace_blocks=3, verify_blocks=2)
+    world.until_height(opened + 8)
+    assert world.height > opened + DEV.resource.window_blocks + DEV.resource.grace_blocks
+    world.succeed("alice", Prove(make_proof(opened, TILES)))
+    world.refuse("bob", Prove(make_proof(opened, TILES)), resource.NO_OPEN_WINDOW)
+    assert not world.window.is_closed
+    world.block()
+    assert world.window.is_closed
+    assert world.height == opened + 6 + 3 + 2
+
+
+def test_a_window_keeps_its_least_difficulty_and_its_budget() -> None:
+    world = Provers(difficulty=16)
+    world.verdicts = take_as_true
+    world.until_open()
+    with_window(world, difficulty_min=7, verify_budget=16)
+    world.prove("alice")
+    world.until_height(closes_at(world.window.window) - 1)
+    ((_, claim),) = claims(world.view, world.window)
+    assert len(claim.checked) == 16
+    world.block()
+    world.until_open()
+    with_window(world, difficulty_min=33)
+    world.prove("alice", TILES[:7])
+    world.until_closed()
+    assert world.spark("alice").difficulty == 33, "64 // 4 lies below it"
+
+
+def test_a_void_window_takes_nothing_from_the_retired_either() -> None:
+    """S fades for windows that count: who stayed and missed this one has lost nothing."""
+    world = Provers(("alice", "bob"))
+    edited(world, "alice", capacity=8 << 16)
+    edited(world, "bob", capacity=90 << 16)
+    world.until_announced()
+    world.succeed("alice", RetireSpark())
+    world.until_closed()
+    assert world.window.was_void
+    world.succeed("alice", RegisterSpark(RECIPIENT, HARDWARE, 2, True, 1))
+    assert world.spark("alice").capacity == 8 << 16
