@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from consensus.types.errors import Reason, Rejected
 from consensus.types.transaction import Candidate
 from vm.inclusion import EXPIRED, LIFETIME_TOO_LONG, PRICE_TOO_LOW
@@ -80,14 +82,14 @@ class Limits(NamedTuple):
     per_sender_max: int = 64
 
 
-class Sender(NamedTuple):
+class Sender(msgspec.Struct, frozen=True, gc=False):
     """What admission needs to know of an account."""
 
     nonce: int
     spendable: int
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A waiting transaction."""
 
     candidate: Candidate[Any]
@@ -146,8 +148,12 @@ class Mempool:
         return wtxid in self._by_wtxid or wtxid in self._seen or wtxid in self._evidence
 
     def wtxids(self) -> list[bytes]:
-        """The names of everything that waits, evidence apart: what a new peer is told."""
+        """The names of everything that waits, evidence apart: what a new peer is told of."""
         return list(self._by_wtxid)
+
+    def evidence(self) -> list[bytes]:
+        """Evidence that waits for a block, the oldest first."""
+        return [candidate.raw for candidate in self._evidence.values()]
 
     def pending_nonce(self, sender: bytes, nonce: int) -> int:
         """The nonce after the account's waiting run that starts at `nonce`."""

@@ -10,7 +10,7 @@ Units: `units` are fee units, prices grains per unit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from consensus.types.params import FeeParams, Params
 from consensus.types.transaction import Auth, Body, MultisigAuth
@@ -60,7 +60,7 @@ def next_base_price(price: int, used: int, params: Params) -> int:
     return price
 
 
-class Price(NamedTuple):
+class Price(msgspec.Struct, frozen=True, gc=False):
     """What a transaction pays per unit: the burned part and the proposer's."""
 
     base: int

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from consensus.types.params import FeeParams, Params
 from vm.state import Call, State
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """Units besides those of the transaction's bytes and signatures."""
 
     fixed: int

@@ -93,7 +93,7 @@ class BlockContext(NamedTuple):
     """Accounts with vesting locks; None asks the table for every account, which costs a read each."""
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """Who calls, in which transaction."""
 
     sender: bytes
@@ -200,8 +200,9 @@ class State:
         self._values: dict[bytes, Record | None] = {}
         self._dirty: list[dict[bytes, None]] = [{} for _ in range(NAMESPACES_MAX)]
         """Written keys by namespace, so that a scan sorts its own namespace only."""
-        self._journal: list[tuple[bytes, Record | None, bool]] = []
-        """(key, record before, whether it was written before) of what runs now."""
+        self._journal: dict[bytes, tuple[Record | None, bool]] = {}
+        """(record before, whether it was written before) by key, of what runs now, in the order of the
+        first write: a transfer writes its sender three times."""
         self.supply = SupplyColumns(self.get(SUPPLY, b"") or EMPTY_SUPPLY)
         self._saved = self.supply.save()
 
@@ -228,10 +229,12 @@ class State:
         old = values[full] if full in values else self.get(table, key)
         if old is None:
             self.entries_created += 1
-        dirty = self._dirty[table.number]
-        self._journal.append((full, old, full in dirty))
         values[full] = record
-        dirty[full] = None
+        journal = self._journal
+        if full not in journal:
+            dirty = self._dirty[table.number]
+            journal[full] = (old, full in dirty)
+            dirty[full] = None
         self.records_touched += 1
 
     def delete(self, table: Table[R], key: bytes) -> None:
@@ -286,7 +289,7 @@ class State:
 
     def undo(self) -> None:
         """Take back everything since `begin`."""
-        for full, old, was_written in reversed(self._journal):
+        for full, (old, was_written) in self._journal.items():
             self._values[full] = old
             if not was_written:
                 del self._dirty[full[0]][full]
@@ -298,8 +301,7 @@ class State:
     def written(self, table: Table[R]) -> list[bytes]:
         """Keys of `table` written since `begin`, each once, in the order of their first write."""
         first = table.number
-        # A dict, for order; the loop is on the path of every transaction.
-        return list(dict.fromkeys([full[1:] for full, _, _ in self._journal if full[0] == first]))
+        return [full[1:] for full in self._journal if full[0] == first]
 
     def finish(self) -> dict[bytes, bytes | None]:
         """Close the block in one go; see `finish_in_slices`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from consensus.types.address import NO_ADDRESS, key_address, multisig_address
 from consensus.types.codec import Address, Key32, Name, Price, Record, Sig64, Uint, encode
@@ -190,7 +190,7 @@ def auth_checks(auth: Auth, message: bytes) -> list[SignatureCheck]:
             return []
 
 
-class Candidate(NamedTuple, Generic[Payload]):
+class Candidate(Struct, Generic[Payload], frozen=True, gc=False):
     """A decoded transaction with its identities, as the mempool holds it and a block includes it."""
 
     transaction: Transaction[Payload]

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 from consensus.types.codec import encode
-from eubchain.ledger.layout import NO_ROWS, SLICE_ROWS, IndexRows, Place, height_key, history_prefix
+from eubchain.ledger.layout import (
+    NO_ROWS,
+    POSITION_BYTES,
+    SLICE_ROWS,
+    IndexRows,
+    height_key,
+    history_prefix,
+)
 from eubchain.ledger.store import Batch, Column
 
 
@@ -25,19 +32,25 @@ def put_rows(batch: Batch, rows: IndexRows, height: int) -> Generator[None, None
     batch.put(Column.ROWS + height_key(height), encode(rows))
 
 
-def delete_rows(batch: Batch, rows: IndexRows, height: int) -> None:
-    """Take a block's index rows out again."""
-    for key, _ in _rows(rows, height):
+def delete_rows(batch: Batch, rows: IndexRows, height: int) -> Generator[None, None, None]:
+    """Stepwise: take a block's index rows out again."""
+    for count, (key, _) in enumerate(_rows(rows, height), 1):
         batch.delete(key)
+        if not count % SLICE_ROWS:
+            yield
     batch.delete(Column.ROWS + height_key(height))
 
 
 def _rows(rows: IndexRows, height: int) -> Iterator[tuple[bytes, bytes]]:
+    # Columns and the height's bytes once: a full block has tens of thousands of rows.
+    at = height_key(height)
+    of_txid, of_wtxid = Column.PLACE_OF_TXID.value, Column.PLACE_OF_WTXID.value
+    of_account, of_task = Column.ACCOUNT_HISTORY.value, Column.TASK_HISTORY.value
     for position, txid in enumerate(rows.txids):
-        yield Column.PLACE_OF_TXID + txid, Place(height, position).key()
+        yield of_txid + txid, at + position.to_bytes(POSITION_BYTES, "big")
     for wtxid, position in rows.wtxids:
-        yield Column.PLACE_OF_WTXID + wtxid, Place(height, position).key()
+        yield of_wtxid + wtxid, at + position.to_bytes(POSITION_BYTES, "big")
     for address, position in rows.accounts:
-        yield Column.ACCOUNT_HISTORY + history_prefix(address) + Place(height, position).key(), b""
+        yield of_account + history_prefix(address) + at + position.to_bytes(POSITION_BYTES, "big"), b""
     for task, position in rows.tasks:
-        yield Column.TASK_HISTORY + history_prefix(task) + Place(height, position).key(), b""
+        yield of_task + history_prefix(task) + at + position.to_bytes(POSITION_BYTES, "big"), b""

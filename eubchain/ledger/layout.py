@@ -14,7 +14,8 @@ from consensus.types.receipt import Receipt
 FORMAT = 1
 """Of the ledger's rows; another number is refused at opening."""
 META_KEY = b""
-PLACE_BYTES = 12
+POSITION_BYTES = 4
+PLACE_BYTES = 8 + POSITION_BYTES
 SLICE_ROWS = 512
 """Rows put between two yields while a batch is built: about 1 ms of work."""
 
@@ -49,7 +50,7 @@ class Place(NamedTuple):
     position: int
 
     def key(self) -> bytes:
-        return self.height.to_bytes(8, "big") + self.position.to_bytes(4, "big")
+        return self.height.to_bytes(8, "big") + self.position.to_bytes(POSITION_BYTES, "big")
 
 
 class IndexRows(Record, frozen=True):

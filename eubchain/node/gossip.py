@@ -1,7 +1,8 @@
-"""Gossip of transactions and evidence: each crosses a link once, in bundles.
+"""Gossip of transactions: each crosses a link once, in bundles.
 
 Here: sending on what was submitted here, telling others what came from elsewhere, answering wants.
-Not here: admission (service.py), verification (workers), transactions of a proposed block (proposed.py).
+Not here: admission (service.py), verification (workers), transactions of a proposed block (proposed.py),
+evidence (evidence_gossip.py).
 Keeps: what was submitted here goes to every peer at once; what came from a peer is only announced, a
 second later and to those not known to have it, for by then most of it is in a block; a transaction that
 is known costs no check. Nothing depends on one delivery.
@@ -47,7 +48,8 @@ class Bundle(NamedTuple):
     """Transactions from a peer that wait for their check."""
 
     peer: str
-    raws: list[bytes]
+    raws: dict[bytes, bytes]
+    """By wtxid."""
 
 
 Take = Callable[[list[bytes]], Awaitable[list[Submitted]]]
@@ -191,7 +193,7 @@ class Gossip:
         if not fresh:
             return
         try:
-            self._send.send_nowait(Bundle(peer, list(fresh.values())))
+            self._send.send_nowait(Bundle(peer, fresh))
         except trio.WouldBlock:
             return
         self.arriving.update(fresh)
@@ -199,7 +201,7 @@ class Gossip:
     async def _run_checks(self) -> None:
         async for bundle in self._receive:
             try:
-                outcomes = await self._take(bundle.raws)
+                outcomes = await self._take(list(bundle.raws.values()))
             except Fault as fault:  # nobody could check them: unknown again, they may come again
                 log.warning("transactions of a peer were not checked", why=str(fault))
                 for raw in bundle.raws:
@@ -207,8 +209,7 @@ class Gossip:
                 continue
             now_s = trio.current_time()
             bad = 0
-            for raw, outcome in zip(bundle.raws, outcomes, strict=True):
-                wtxid = wtxid_of(raw)
+            for wtxid, outcome in zip(bundle.raws, outcomes, strict=True):
                 self.arriving.pop(wtxid, None)
                 if outcome.is_new:
                     self._news.append((now_s, wtxid))

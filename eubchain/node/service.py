@@ -207,7 +207,8 @@ class Service:
 
     def _admit(self, candidate: Candidate[Any]) -> bool:
         sender, view = candidate.transaction.body.sender, self.view()
-        known = Sender(funds.account(view, sender).nonce, funds.spendable(view, sender))
+        account = funds.account(view, sender)
+        known = Sender(account.nonce, funds.unlocked(view, sender, account.balance))
         try:
             return self._mempool.add(candidate, known, self._ledger.height + 1)
         except Rejected as refusal:

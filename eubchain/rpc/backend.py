@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from consensus.types.errors import Fault
 from consensus.types.genesis import Genesis
 from eubchain.ledger.ledger import Proved
@@ -18,7 +20,7 @@ from vm.rules import Rules
 from vm.state import State
 
 
-class Submitted(NamedTuple):
+class Submitted(msgspec.Struct, frozen=True):
     """What became of one submitted transaction."""
 
     txid: bytes | None
