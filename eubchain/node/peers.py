@@ -21,12 +21,12 @@ from consensus.agreement.inputs import RecordedInput, StartHeight
 from consensus.agreement.messages import Certificate, Proposal, Vote
 from consensus.types.block import Block
 from consensus.types.codec import encode
-from consensus.types.errors import Rejected
 from consensus.types.hashing import Tag, tagged_hash
 from consensus.types.keys import SecretKey, verify
 from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.snapshot_folder import SnapshotFolder
 from eubchain.mempool import Mempool
+from eubchain.node.evidence_gossip import EvidenceGossip
 from eubchain.node.gossip import Gossip
 from eubchain.node.hearing import Heard, Hearing
 from eubchain.node.network import Final
@@ -48,17 +48,12 @@ from p2p.messages import (
     read_body,
 )
 from p2p.net import Event, Frame, Net, PeerDown, PeerUp, Request, next_events
-from vm.evidence import ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD
 from vm.rules import Rules
 
 log = structlog.get_logger("network")
 
 STATUS_S = 2.0
 """Between two status messages when nothing happens: the heartbeat."""
-UNTIMELY = (ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD)
-"""Refusals of true evidence that depend on where this node's chain stands: an honest peer may be a block
-ahead or behind. If they cost points, one that signs twice at every height would make the others ban each
-other."""
 
 
 class Node(Protocol):
@@ -129,9 +124,9 @@ class Peers:
         self.hearing = Hearing(rules, pool, self._deliver, self._pass_on, self._accuse)
         self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block)
         self.gossip = Gossip(net, mempool, take)
+        self.evidence = EvidenceGossip(net, mempool)
         self.sync = Sync(net, ledger, rules, pool, self, self._overtake, gate)
         self.desk = SnapshotDesk(snapshots)
-        self._take_evidence: Callable[[bytes], bool] = lambda raw: False
         self._wants, self._wanted = trio.open_memory_channel[bytes](64)
         self._news = trio.Event()
 
@@ -140,7 +135,7 @@ class Peers:
 
         `take_evidence` says whether a transaction of evidence is new; raises `Rejected` for a false one.
         """
-        self._node, self._round, self._take_evidence = node, round_of, take_evidence
+        self._node, self._round, self.evidence.take = node, round_of, take_evidence
 
     async def _deliver(self, height: int, event: RecordedInput) -> None:
         assert self._node is not None, "bound before it runs"
@@ -228,7 +223,7 @@ class Peers:
 
     def spread_evidence(self, raw: bytes) -> None:
         """Tell every peer of evidence."""
-        self.net.broadcast(Kind.EVIDENCE, raw)
+        self.evidence.spread(raw)
 
     def validator_peers(self) -> int:
         """Connected peers that are validators."""
@@ -278,6 +273,7 @@ class Peers:
         while True:
             await trio.sleep(STATUS_S)
             self._say_status()
+            self.evidence.offer_again()
 
     def _say_status(self) -> None:
         self.net.broadcast(Kind.STATUS, self._status())
@@ -325,6 +321,7 @@ class Peers:
         log.info("peer joined", peer=peer, moniker=hello.moniker, peers=len(self._peers))
         self.net.send(peer, Kind.STATUS, self._status())
         self.gossip.peer_up(peer)
+        self.evidence.peer_up(peer)
 
     def _take_frame(self, event: Frame) -> None:
         kind, body = event.kind, event.body
@@ -336,7 +333,7 @@ class Peers:
             case Kind.BLOCK_PART:
                 self.proposed.take_part(event.peer, read_body(BLOCK_PART, kind, body))
             case Kind.EVIDENCE:
-                self._hear_evidence(event.peer, body)
+                self.evidence.hear(event.peer, body, self._peers)
             case _:
                 self.gossip.take(event.peer, kind, body)
 
@@ -354,18 +351,6 @@ class Peers:
                 answer = self.sync.answer_light(event.body)
         finally:
             event.answer(answer)
-
-    def _hear_evidence(self, peer: str, raw: bytes) -> None:
-        try:
-            is_new = self._take_evidence(raw)
-        except Rejected as refusal:
-            if refusal.reason not in UNTIMELY:
-                self.net.penalise(peer, f"evidence that does not hold: {refusal}", 10)
-            return
-        if is_new:
-            for other in self._peers:
-                if other != peer:
-                    self.net.send(other, Kind.EVIDENCE, raw)
 
     def _pass_on(self, heard: Heard) -> None:
         """A message was verified: remember who knows its block, pass it to those not told directly."""
