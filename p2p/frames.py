@@ -9,6 +9,7 @@ Errors: 2400 frame_too_large, 2401 frame_out_of_place.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, IntEnum
 from struct import Struct
 
@@ -172,14 +173,19 @@ class FrameReader:
         return kind
 
 
-def answer_frames(body: bytes | None) -> list[bytes]:
-    """An answer as frames: parts and an end, or the frame that says there is nothing."""
+def answer_frames(body: bytes | None) -> Iterator[bytes]:
+    """An answer as frames: parts and an end, or the frame that says there is nothing.
+
+    Each is made when it is written: an answer that a slow reader holds up is kept once, not twice.
+    """
     if body is None:
-        return [frame(Kind.NOTHING, b"")]
+        yield frame(Kind.NOTHING, b"")
+        return
     assert len(body) <= ANSWER_BYTES_MAX, "whoever answers keeps within the limit"
-    pieces = [body[i : i + PART_BYTES_MAX] for i in range(0, len(body), PART_BYTES_MAX)] or [b""]
-    last = frame(Kind.ANSWER_END, pieces[-1])
-    return [frame(Kind.ANSWER_PART, piece) for piece in pieces[:-1]] + [last]
+    last = max(0, len(body) - 1) // PART_BYTES_MAX * PART_BYTES_MAX
+    for start in range(0, last, PART_BYTES_MAX):
+        yield frame(Kind.ANSWER_PART, body[start : start + PART_BYTES_MAX])
+    yield frame(Kind.ANSWER_END, body[last:])
 
 
 class AnswerReader:

@@ -299,20 +299,28 @@ class Life(INotifee):
             asked = await read_request(link, stream)
             if asked is None:
                 return
-            kind, body = asked
-            self._traffic.messages_in[kind] += 1
-            pause_s = link.intake.request(kind, trio.current_time())
-            if pause_s:
-                await trio.sleep(pause_s)
-            await link.settled.wait()
-            if link.ended:
-                return
-            answer = await self._answer(link, kind, body)
-            for data in answer_frames(answer):
-                await stream.write(data)
-                link.bytes_out += len(data)
-                self._traffic.bytes_out += len(data)
+            self._traffic.messages_in[asked[0]] += 1
+            async with link.answering:
+                await self._give(link, stream, *asked)
             await stream.close()
+
+    async def _give(self, link: Link, stream: Any, kind: Kind, body: bytes) -> None:
+        """Answer on the stream; a peer that asks for much and reads slowly holds up nobody but itself."""
+        pause_s = link.intake.request(kind, trio.current_time())
+        if pause_s:
+            await trio.sleep(pause_s)
+        await link.settled.wait()
+        if link.ended:
+            return
+        answer = await self._answer(link, kind, body)
+        for data in answer_frames(answer):
+            await stream.write(data)
+            link.bytes_out += len(data)
+            self._traffic.bytes_out += len(data)
+        pause_s = link.intake.served(len(answer or b""), trio.current_time())
+        answer = None
+        if pause_s:
+            await trio.sleep(pause_s)
 
     async def _answer(self, link: Link, kind: Kind, body: bytes) -> bytes | None:
         if kind is Kind.GET_PEERS:

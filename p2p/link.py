@@ -62,6 +62,8 @@ class Link:
         self.inbound: set[Channel] = set()
         self.exchanges: set[Exchange] = set()
         self.slots = trio.Semaphore(REQUESTS_PER_PEER_MAX)
+        self.answering = trio.Semaphore(REQUESTS_PER_PEER_MAX)
+        """Answers that are made or written; whoever asks for more at a time waits for them."""
 
     def end(self, why: str) -> None:
         """Mark it over and wake everybody who waits for it; closing the socket is the caller's."""

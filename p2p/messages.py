@@ -9,6 +9,7 @@ Errors: 2402 message_malformed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
@@ -226,6 +227,17 @@ GET_LIGHT_BLOCK = Codec[GetLightBlock](GetLightBlock, _CAP[Kind.GET_LIGHT_BLOCK]
 ADDRESS_RECORDS = Codec[AddressRecords](AddressRecords, ANSWER_BYTES_MAX)
 
 M = TypeVar("M")
+
+
+def encode_final_blocks(blocks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The encoding of `FinalBlocks`, from the encodings of each block and its commit.
+
+    Whoever serves them reads and writes megabytes at a stranger's wish: they are not decoded for that.
+    """
+    count = len(blocks)
+    assert count <= BLOCKS_MAX, "as many as may be asked for"
+    many = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"\x91" + many + b"".join(b"\x92" + block + commit for block, commit in blocks)
 
 
 def read_body(codec: Codec[M], kind: Kind, body: bytes) -> M:

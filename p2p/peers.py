@@ -75,6 +75,7 @@ class Intake:
     def __init__(self, now_s: float) -> None:
         self._kinds = {rate: Bucket(rate, now_s) for rate in (VOTES, BUNDLES, REQUESTS, OTHER)}
         self._bytes = Bucket(BYTES, now_s)
+        self._served = Bucket(BYTES, now_s)
 
     def bytes(self, count: int, now_s: float) -> float:
         """Count received bytes; return how long to wait before reading on."""
@@ -83,6 +84,10 @@ class Intake:
     def message(self, kind: Kind, now_s: float) -> float:
         """Count a message; return how long to wait before taking the next."""
         return self._kinds[RATE_OF.get(kind, OTHER)].take(1, now_s)
+
+    def served(self, count: int, now_s: float) -> float:
+        """Count bytes of an answer; return how long to wait before giving the next."""
+        return self._served.take(count, now_s)
 
     def request(self, kind: Kind, now_s: float) -> float:
         """Count a request; return how long to wait before answering it."""

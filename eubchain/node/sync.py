@@ -32,8 +32,8 @@ from p2p.messages import (
     GET_BLOCKS,
     GET_LIGHT_BLOCK,
     FinalBlock,
-    FinalBlocks,
     GetBlocks,
+    encode_final_blocks,
     read_body,
 )
 from p2p.net import REQUEST_TIMEOUT_S, Net
@@ -272,17 +272,17 @@ class Sync:
         """A range for a peer; None when this node does not keep its first block."""
         asked = read_body(GET_BLOCKS, Kind.GET_BLOCKS, body)
         reader = self._ledger.view()
-        found: list[FinalBlock] = []
+        found: list[tuple[bytes, bytes]] = []
         size = 0
         for height in range(asked.first, min(asked.first + asked.count, reader.height + 1)):
-            block, commit = reader.block(height), reader.commit(height)
+            block, commit = reader.block_bytes(height), reader.commit(height)
             if block is None or commit is None or len(found) >= BLOCKS_MAX:
                 break
-            found.append(FinalBlock(block, commit))
-            size += sum(map(len, block.transactions)) + 8192
+            found.append((block, encode(commit)))
+            size += len(block)
             if size > ANSWER_BYTES_WANTED:
                 break
-        return encode(FinalBlocks(tuple(found))) if found else None
+        return encode_final_blocks(found) if found else None
 
     def answer_light(self, body: bytes) -> bytes | None:
         """A header with its commit and validators; None when one of them is not kept."""
