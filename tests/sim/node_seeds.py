@@ -32,8 +32,10 @@ from tests.sim.whole.liars.splitter import Splitter
 from tests.sim.whole.liars.twin import Twin
 from tests.sim.whole.liars.withholder import Withholder
 from tests.sim.whole.running import collect_rarely
-from tests.sim.whole.town import Plan, Town, play
+from tests.sim.whole.town import EPOCH_BLOCKS, PEOPLE, Plan, Town, play
+from vm.spark import SPARKS
 from vm.validator import JAILED, TOMBSTONED, VALIDATORS
+from vm.windows import last_window
 
 log = structlog.get_logger("campaign")
 
@@ -47,6 +49,8 @@ SKEW_MS_MAX = 240
 """Any two clocks then differ by less than the network's precision."""
 TROUBLES_MAX = 6
 MORE_BLOCKS = 4
+SPARKS_SHARE = 0.3
+"""Of seeds in which compute is proved; these run longer."""
 HEALING_MS_MAX = 400_000
 """Virtual time; rounds grow long where liars propose many of them."""
 DURABILITY_POINTS = (
@@ -79,6 +83,14 @@ def draw_plan(random: Random, kinds: Sequence[type[Liar]] = LIARS) -> Plan:
             power += powers[seat]
     skew_ms = [random.randint(-SKEW_MS_MAX, SKEW_MS_MAX) for _ in bonds]
     return Plan(bonds, liars, skew_ms=skew_ms, newcomers=random.choice([0, 1, 1]), frail=frail)
+
+
+def draw_sparks(plan: Plan, random: Random) -> None:
+    """In some seeds accounts prove compute, founders among them, and some of them lie about it."""
+    if random.random() < SPARKS_SHARE:
+        names = [*PEOPLE, *(f"v{i}" for i in range(len(plan.bonds)))]
+        plan.sparks = random.sample(names, random.randint(2, min(6, len(names))))
+        plan.false_sparks = [name for name in plan.sparks if random.random() < 0.2]
 
 
 class Troubles:
@@ -178,7 +190,7 @@ class Troubles:
             node.skew_ms = skew_ms
         log.info("healed")
         await town.heal()
-        await town.until_height(town.top() + MORE_BLOCKS, HEALING_MS_MAX)
+        await town.until_height(max(town.top() + MORE_BLOCKS, town.plan.least_height), HEALING_MS_MAX)
         last = town.top() + EVIDENCE_BLOCKS
         if town.watch.caught():
             await town.until(lambda: not town.watch.caught() or town.height() >= last, HEALING_MS_MAX)
@@ -191,12 +203,16 @@ def run_seed(seed: int, kinds: Sequence[type[Liar]] = LIARS) -> Outcome:
     collect_rarely()
     random = Random(seed)
     plan = draw_plan(random, kinds)
+    if kinds is LIARS:
+        draw_sparks(plan, Random(f"sparks {seed}"))
     counts: dict[str, int] = {}
     towns: list[Town] = []
 
     async def story(town: Town) -> None:
         towns.append(town)
         troubles = Troubles(town, random)
+        if plan.sparks:
+            await town.until_height(EPOCH_BLOCKS)  # until then nobody may prove
         try:
             for _ in range(random.randint(1, TROUBLES_MAX)):
                 await troubles.one()
@@ -234,3 +250,8 @@ def _count(town: Town, counts: dict[str, int]) -> None:
     status = [record.status for _, record in town.chain.view.scan(VALIDATORS)]
     add("validators slashed and tombstoned", status.count(TOMBSTONED))
     add("validators in jail at the end", status.count(JAILED))
+    for truth, count in town.sparks.proofs.items():
+        add(f"{truth} proofs of compute sent", count)
+    last = last_window(town.chain.view)
+    add("windows of proving that counted", last.counted if last is not None else 0)
+    add("sparks barred", sum(spark.banned_until > 0 for _, spark in town.chain.view.scan(SPARKS)))

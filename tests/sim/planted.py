@@ -26,6 +26,8 @@ from eubchain.node.height_log import HeightLog
 from eubchain.node.wal import Wal
 from tests.sim import node as small_node
 from tests.sim.whole import node as whole_node
+from tests.sim.whole import sparks
+from vm.claims import take_as_true
 
 Bug = Callable[[], Any]
 
@@ -115,6 +117,11 @@ def guard_after_send() -> Any:
 def any_time_is_timely() -> Any:
     """A proposal's time is not compared with the clock."""
     return _instead((hearing, "is_timely"), of=lambda time_ms, arrived_ms, round_, chain: True)
+
+
+def shares_believed() -> Any:
+    """Proofs of compute are taken for true without a look."""
+    return _instead((sparks, "judge_once"), of=take_as_true)
 
 
 def header_round_is_the_proposals() -> Any:

@@ -27,6 +27,7 @@ from p2p.messages import PROPOSAL_MESSAGE
 from vm.evidence import INFRACTIONS
 from vm.genesis import genesis_writes
 from vm.registry import decode_candidate
+from vm.spark import SPARKS
 from vm.transition import apply_block
 from vm.validator import TOMBSTONED, VALIDATORS
 
@@ -254,6 +255,12 @@ class Watch:
         assert tombstoned <= guilty.keys(), "slashing: a key that signed nothing twice is tombstoned"
         for key in self.caught():
             assert key in tombstoned, f"slashing: evidence of {key.hex()[:8]} is held and not in the chain"
+        false = {person.address for person in town.sparks.liars}
+        for address, spark in view.scan(SPARKS):
+            is_honest = address not in false
+            assert not (is_honest and spark.banned_until), (
+                f"proofs: {address.hex()[:8]} is barred and never lied"
+            )
         for address, infraction in view.scan(INFRACTIONS):
             assert infraction.taken > 0, f"slashing: {address.hex()[:8]} lost nothing"
 

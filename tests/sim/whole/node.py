@@ -44,6 +44,7 @@ from eubchain.node.workers import Verdict, VerifyPool
 from p2p.messages import Hello
 from tests.sim.disk import Crash, MemoryDisk
 from tests.sim.whole.running import DISK
+from tests.sim.whole.sparks import LoopVerdicts
 from tests.sim.whole.store import MemoryRows, MemoryStore
 from tests.sim.whole.wire import SimNet
 from tests.world import Operator
@@ -227,7 +228,7 @@ class WholeNode:
         self.service = Service(
             ledger, self.town.genesis, rules, self.mempool, pool, Metrics(), self.clock_ms, snapshots
         )
-        self.execution = Execution(ledger, rules, with_index=True)
+        self.execution = Execution(ledger, rules, with_index=True, verdicts=LoopVerdicts(self.town))
         identity = Identity(self.operator.address, self.operator.chain)
         self.production = self.make_production(pool, identity)
         self.net = SimNet(self.wire, self.index, self.name, self._hello, self.clock_ms)

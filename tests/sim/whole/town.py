@@ -24,6 +24,7 @@ from tests.sim.whole.liars.liar import Liar
 from tests.sim.whole.liars.twin import Twin
 from tests.sim.whole.node import WholeNode
 from tests.sim.whole.running import run_seeded
+from tests.sim.whole.sparks import Sparks, with_windows
 from tests.sim.whole.store import MemoryRows
 from tests.sim.whole.users import Users
 from tests.sim.whole.wire import Wire
@@ -33,13 +34,16 @@ from tests.world import World as Chain
 EPOCH_BLOCKS = 6
 PEOPLE = ("alice", "bob", "carol", "dan")
 NEWCOMER = "newcomer"
+WINDOWS_HEIGHT = 3 * EPOCH_BLOCKS + 2
+"""At which windows of proving have closed and an epoch has ended with what they gave."""
 POLL_S = 0.05
 TIMEOUTS = Timeouts()
 
 
-def town_params() -> Params:
-    """Those of a devnet with epochs so short that a seed sees several."""
-    return replace(DEV, chain=replace(DEV.chain, epoch_blocks=EPOCH_BLOCKS))
+def town_params(plan: Plan) -> Params:
+    """Those of a devnet with epochs so short that a seed sees several, and windows if anybody proves."""
+    params = replace(DEV, chain=replace(DEV.chain, epoch_blocks=EPOCH_BLOCKS))
+    return with_windows(params) if plan.sparks else params
 
 
 class Plan:
@@ -54,11 +58,20 @@ class Plan:
         newcomers: int = 0,
         users: bool = True,
         frail: int | None = None,
+        sparks: Sequence[str] = (),
+        false_sparks: Sequence[str] = (),
     ) -> None:
+        self.sparks, self.false_sparks = sparks, false_sparks
+        """Names of accounts that prove compute, and of those among them that lie about it."""
         self.frail = frail
         """Whose log or ledger may be lost: it is then silent for a while, as a liar might be."""
         self.bonds, self.liars, self.skew_ms = bonds, dict(liars or {}), skew_ms
         self.newcomers, self.users = newcomers, users
+
+    @property
+    def least_height(self) -> int:
+        """What a run must reach to have seen everything."""
+        return WINDOWS_HEIGHT if self.sparks else 0
 
 
 class Town:
@@ -71,7 +84,7 @@ class Town:
         newcomers = [f"{NEWCOMER}{i}" for i in range(plan.newcomers)]
         bonds = [eubc(100) * bond for bond in plan.bonds]
         self.chain = Chain(
-            town_params(), len(bonds), (*PEOPLE, *newcomers), balance=eubc(10_000), bonds=bonds
+            town_params(plan), len(bonds), (*PEOPLE, *newcomers), balance=eubc(10_000), bonds=bonds
         )
         self.genesis, self.rules = self.chain.genesis, self.chain.rules
         self.timeouts = TIMEOUTS
@@ -86,6 +99,8 @@ class Town:
             if kind is Twin:
                 self.nodes.append(kind(self, len(operators) + index, operator, skew_ms))
         self.users = Users(self)
+        by_name = self.chain.people
+        self.sparks = Sparks(self, [by_name[n] for n in plan.sparks], [by_name[n] for n in plan.false_sparks])
         self.crashes: list[str] = []
         self.recoveries: list[int] = []
         """Virtual ms from each start after a crash to that life's first signature."""
@@ -138,6 +153,7 @@ class Town:
             node.start()
         if self.plan.users:
             self.nursery.start_soon(self.users.run)
+            self.nursery.start_soon(self.sparks.run)
 
     def finished(self, node: WholeNode, executed: Any, commit: Any) -> None:
         """A node has a block in its ledger."""
