@@ -120,6 +120,8 @@ class Mempool:
         """What each sender's waiting transactions can cost together, grains."""
         self._by_txid: dict[bytes, Entry] = {}
         self._by_wtxid: dict[bytes, Entry] = {}
+        self._by_raw: dict[bytes, Candidate[Any]] = {}
+        """By their bytes, which are of these very objects: finding one costs less than naming it."""
         self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._cheapest: list[tuple[int, int, bytes]] | None = None
@@ -142,6 +144,10 @@ class Mempool:
         """The waiting transaction with exactly these bytes."""
         entry = self._by_wtxid.get(wtxid)
         return entry.candidate if entry else self._evidence.get(wtxid)
+
+    def by_raw(self, raw: bytes) -> Candidate[Any] | None:
+        """The waiting transaction with exactly these bytes, evidence apart, for whoever has no name of it."""
+        return self._by_raw.get(raw)
 
     def knows(self, wtxid: bytes) -> bool:
         """Whether these bytes wait here or were here lately; gossip asks before it checks a signature."""
@@ -255,13 +261,18 @@ class Mempool:
                 return entry
 
     def _insert(self, entry: Entry) -> None:
-        body = entry.candidate.transaction.body
+        candidate = entry.candidate
+        body = candidate.transaction.body
         self._queues.setdefault(body.sender, {})[body.nonce] = entry
         self._waiting_cost[body.sender] = self._waiting_cost.get(body.sender, 0) + entry.cost_max
-        self._by_txid[entry.candidate.txid] = entry
-        self._by_wtxid[entry.candidate.wtxid] = entry
-        self._until.setdefault(body.valid_until, set()).add(entry.candidate.txid)
-        self.bytes += len(entry.candidate.raw)
+        self._by_txid[candidate.txid] = entry
+        self._by_wtxid[candidate.wtxid] = entry
+        self._by_raw[candidate.raw] = candidate
+        alike = self._until.get(body.valid_until)
+        if alike is None:
+            alike = self._until[body.valid_until] = set()
+        alike.add(candidate.txid)
+        self.bytes += len(candidate.raw)
         self._order += 1
         if self._cheapest is not None:
             heapq.heappush(self._cheapest, _by_price(entry))
@@ -278,6 +289,7 @@ class Mempool:
             del self._queues[body.sender], self._waiting_cost[body.sender]
         del self._by_txid[candidate.txid]
         del self._by_wtxid[candidate.wtxid]
+        del self._by_raw[candidate.raw]
         alike = self._until[body.valid_until]
         alike.discard(candidate.txid)
         if not alike:
@@ -292,8 +304,9 @@ class Mempool:
         entry = self._by_txid.get(txid)
         if entry is not None:
             self._remove(entry)
-        for evidence in [c for c in self._evidence.values() if c.txid == txid]:
-            del self._evidence[evidence.wtxid]
+        elif self._evidence:
+            for evidence in [c for c in self._evidence.values() if c.txid == txid]:
+                del self._evidence[evidence.wtxid]
 
     def for_block(self, base_price: int, nonce_of: Callable[[bytes], int]) -> Iterator[Candidate[Any]]:
         """Waiting transactions in the order a block takes them.

@@ -23,7 +23,6 @@ from consensus.types.transaction import (
     Candidate,
     SignatureCheck,
     signature_checks,
-    wtxid_of,
 )
 from eubchain.mempool import Mempool
 from eubchain.node.execution import Executed, Execution
@@ -195,7 +194,7 @@ class Production:
         for index, raw in enumerate(raws):
             if index % SLICE_TRANSACTIONS == SLICE_TRANSACTIONS - 1:
                 await trio.lowlevel.checkpoint()
-            known = None if is_afresh else self._mempool.by_wtxid(wtxid_of(raw))
+            known = None if is_afresh else self._mempool.by_raw(raw)
             if known is None:
                 known = decode_candidate(raw, self.rules)
                 checks += signature_checks(known.transaction, self.rules.genesis)

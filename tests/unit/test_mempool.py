@@ -43,6 +43,15 @@ def _refusal(pool: Mempool, candidate, sender: Sender = RICH, height: int = 1) -
     return caught.value.reason.name
 
 
+def test_a_waiting_transaction_is_found_by_its_bytes_until_it_leaves(world):
+    pool, candidate = _pool(world), _made(world)
+    assert pool.by_raw(candidate.raw) is None
+    pool.add(candidate, RICH, 1)
+    assert pool.by_raw(bytes(bytearray(candidate.raw))) is candidate
+    pool.after_block([candidate], 1, lambda sender: 1)
+    assert pool.by_raw(candidate.raw) is None
+
+
 def test_the_same_transaction_twice_is_no_error_and_waits_once(world):
     pool, candidate = _pool(world), _made(world)
     assert pool.add(candidate, RICH, 1) is True
