@@ -9,6 +9,8 @@ Errors: 2120 rollback_too_far.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from consensus.types.block import BLOCK, HEADER, Block, block_id
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
@@ -78,7 +80,7 @@ def roll_back(ledger: Ledger, height: int, *, forget: bool = False) -> None:
         batch.delete(Column.UNDO + height_key(undone))
     if forget:
         for forgotten in range(height + 1, meta.stored + 1):
-            forget_block(ledger, batch, forgotten)
+            finish(forget_block(ledger, batch, forgotten))
     stored = height if forget else meta.stored
     kept_from = min(meta.lowest, height + 1)
     after = Meta(meta.format, meta.genesis, meta.genesis_root, height, identity, root, kept_from, stored)
@@ -88,12 +90,14 @@ def roll_back(ledger: Ledger, height: int, *, forget: bool = False) -> None:
     ledger.advance(prepared)
 
 
-def forget_block(ledger: Ledger, batch: Batch, height: int, *, keep_header: bool = False) -> None:
-    """Drop a block with its receipts and index rows; `keep_header` spares header and commit."""
+def forget_block(
+    ledger: Ledger, batch: Batch, height: int, *, keep_header: bool = False
+) -> Generator[None, None, None]:
+    """Stepwise: drop a block with its receipts and index rows; `keep_header` spares header and commit."""
     key, rows_of = height_key(height), ledger.store.latest.get
     header, rows = rows_of(Column.HEADER, key), rows_of(Column.ROWS, key)
     if rows is not None:
-        delete_rows(batch, ROWS.decode(rows), height)
+        yield from delete_rows(batch, ROWS.decode(rows), height)
     batch.delete(Column.BLOCK + key)
     batch.delete(Column.RECEIPTS + key)
     if keep_header or header is None:

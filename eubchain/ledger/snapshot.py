@@ -107,7 +107,8 @@ def chunk_file(kind: str, number: int) -> str:
 def cut(ledger: Ledger, directory: Path, named: Collection[bytes]) -> Generator[None, None, Manifest]:
     """Stepwise: write a snapshot of the present head into an empty directory; blocks may go on.
 
-    `named` are the wtxids that live records name.
+    `named` are the wtxids that live records name; they are looked at after the state's entries, so that
+    the caller may gather them after this call, from a reader at the same head.
     """
     reader, nodes = ledger.view(), dict(ledger.tree.nodes)
     header, commit = reader.header(reader.height), reader.commit(reader.height)
@@ -117,7 +118,7 @@ def cut(ledger: Ledger, directory: Path, named: Collection[bytes]) -> Generator[
         reader.validator_set(header.validators_hash) or (),
         reader.validator_set(header.next_validators_hash) or (),
     )
-    return _cut(reader, nodes, header, commit, sets, directory, sorted(named))
+    return _cut(reader, nodes, header, commit, sets, directory, named)
 
 
 def _cut(
@@ -127,7 +128,7 @@ def _cut(
     commit: Commit,
     sets: tuple[ValidatorSet, ValidatorSet],
     directory: Path,
-    named: list[bytes],
+    named: Collection[bytes],
 ) -> Generator[None, None, Manifest]:
     # A node stands for 17 to some 160 entries, 32 at a million: near enough to choose a depth by.
     depth = 0
@@ -151,7 +152,12 @@ def _cut(
             (directory / chunk_file(PART, len(prefixes))).write_bytes(part)
             prefixes.append(prefix)
             yield
-    raws = [raw for raw in map(reader.named_transaction, named) if raw is not None]
+    raws = []
+    for wtxid in sorted(named):
+        raw = reader.named_transaction(wtxid)  # out of a whole block, where it is not kept apart
+        if raw is not None:
+            raws.append(raw)
+        yield
     named_chunks = _write_chunks(directory, NAMED, raws)
     yield
     epoch_chunks = yield from _write_epochs(reader, directory)

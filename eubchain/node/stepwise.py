@@ -13,12 +13,15 @@ import trio
 T = TypeVar("T")
 
 
-async def in_slices(steps: Generator[None, None, T]) -> T:
-    """Run stepwise work on the loop, letting everything else run between two steps."""
+async def in_slices(steps: Generator[None, None, T], pause_s: float = 0.0) -> T:
+    """Run stepwise work on the loop, letting everything else run between two steps.
+
+    `pause_s` is slept after each: work that nobody waits for then leaves the loop to others.
+    """
     while True:
         try:
             next(steps)
         except StopIteration as end:
             result: T = end.value
             return result
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(pause_s)
