@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,7 +35,7 @@ def seed_range(text: str) -> range:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run seeds; the exit code is 1 if one failed."""
+    """Run seeds; the exit code is 1 if one failed. Interrupted, it reports what it has."""
     parser = argparse.ArgumentParser(prog="scripts/sim", description="Whole nodes under seeded misfortunes.")
     parser.add_argument(
         "--seeds", "--seed", type=seed_range, default=range(100), metavar="A-B", help="default 0-99"
@@ -60,11 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tell(run_seed(seed))
     else:
         with ProcessPoolExecutor(options.processes) as pool:
-            for outcome in pool.map(run_seed, options.seeds, chunksize=2):
-                tell(outcome)
+            try:
+                for outcome in pool.map(run_seed, options.seeds, chunksize=2):
+                    tell(outcome)
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)
     print(report(outcomes), file=sys.stderr)
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":
+    # Started in the background by a shell it would ignore the first; whoever ends it gets the report.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     sys.exit(main())
