@@ -10,7 +10,7 @@ is known costs no check. Nothing depends on one delivery.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ WORKS = 2
 HOLDERS_MAX = 100_000
 BAD_TRANSACTION_POINTS = 20
 WANTED_AGAIN_S = 2.0
+ASKED_PER_PEER_MAX = 20_000
+"""Wanted of one peer at a time; whoever announces more than that in two seconds is not believed the rest."""
 
 
 class Bundle(NamedTuple):
@@ -78,10 +80,12 @@ class Gossip:
         self._news: deque[tuple[float, bytes]] = deque(maxlen=ANNOUNCES_WAITING_MAX)
         """(when it came, wtxid) of what is to be announced."""
         self._slots: dict[str, int] = {}
-        self._next_slot = 0
         self._holders: dict[bytes, int] = {}
         """wtxid to a bit per peer that has it, by the peer's slot."""
-        self._asked: dict[bytes, float] = {}
+        self._asked: dict[bytes, tuple[float, str]] = {}
+        """When and of whom a transaction was wanted."""
+        self._asking: Counter[str] = Counter()
+        """How many of each peer."""
         self.arriving: dict[bytes, bytes] = {}
         """Transactions from peers whose check is not over, by wtxid: a proposed block may need them."""
         self._send, self._receive = trio.open_memory_channel[Bundle](BUNDLES_WAITING_MAX)
@@ -90,8 +94,10 @@ class Gossip:
 
     def peer_up(self, peer: str) -> None:
         """Tell a new peer of what waits here."""
-        self._slots[peer] = 1 << self._next_slot
-        self._next_slot += 1
+        # The lowest that is free: were each connection given a new one, the sets of holders would grow with
+        # every reconnection. What the slot's last owner had, this peer is told of below all the same.
+        used = sum(self._slots.values())
+        self._slots[peer] = ~used & (used + 1)
         waiting = [wtxid for wtxid in self._mempool.wtxids() if wtxid not in self.arriving]
         for start in range(0, len(waiting), ANNOUNCE_MAX):
             self._net.send(peer, Kind.ANNOUNCE, encode(Wtxids(tuple(waiting[start : start + ANNOUNCE_MAX]))))
@@ -100,7 +106,6 @@ class Gossip:
         """Forget what a peer had."""
         self._slots.pop(peer, None)
         if not self._slots:
-            self._next_slot = 0
             self._holders.clear()
 
     def _note(self, wtxid: bytes, bit: int) -> None:
@@ -151,7 +156,8 @@ class Gossip:
                 for start in range(0, len(lacking), ANNOUNCE_MAX):
                     names = tuple(lacking[start : start + ANNOUNCE_MAX])
                     self._net.send(peer, Kind.ANNOUNCE, encode(Wtxids(names)))
-            self._asked = {w: t for w, t in self._asked.items() if t + WANTED_AGAIN_S > now_s}
+            self._asked = {w: a for w, a in self._asked.items() if a[0] + WANTED_AGAIN_S > now_s}
+            self._asking = Counter(peer for _, peer in self._asked.values())
 
     # ------------------------------------------------------------ in
 
@@ -165,8 +171,11 @@ class Gossip:
             wanted = []
             for wtxid in read_body(WTXIDS, kind, body).wtxids:
                 self._note(wtxid, bit)
-                if not self._is_known(wtxid) and wtxid not in self._asked:
-                    self._asked[wtxid] = now_s
+                if self._is_known(wtxid) or wtxid in self._asked:
+                    continue
+                if self._asking[peer] < ASKED_PER_PEER_MAX:
+                    self._asking[peer] += 1
+                    self._asked[wtxid] = now_s, peer
                     wanted.append(wtxid)
             if wanted:
                 self._net.send(peer, Kind.WANT, encode(Wtxids(tuple(wanted))))

@@ -49,9 +49,11 @@ from vm.rules import Rules
 log = structlog.get_logger("network")
 
 WAITING_MAX = 4096
+WAITING_BYTES_MAX = 16 * 2**20
 """Messages that wait for the workers."""
-AHEAD_MAX = 2048
-"""Messages of the next height, kept until it begins."""
+AHEAD_BYTES_MAX = 256 * 1024
+"""Messages of the next height, kept until it begins: so much from each peer, for they are not verified yet.
+The votes of a hundred validators are a tenth of it."""
 SEEN_MAX = 8192
 KNOWN_MAX = 32_768
 BATCH_CHECKS_MAX = 400
@@ -100,6 +102,40 @@ def _remember(kept: OrderedDict[K, None], what: K, most: int) -> None:
         kept.popitem(last=False)
 
 
+class Waiting:
+    """Messages in order, bounded in number and bytes; the oldest loses, for whoever said it says it again
+    while the height is undecided.
+    """
+
+    def __init__(self, most: int, bytes_most: int) -> None:
+        self._most, self._bytes_most = most, bytes_most
+        self._queue: deque[Heard] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, heard: Heard) -> None:
+        """Put it last."""
+        self._queue.append(heard)
+        self._bytes += len(heard.body)
+        while len(self._queue) > self._most or self._bytes > self._bytes_most:
+            self.take()
+
+    def take(self) -> Heard:
+        """The oldest."""
+        heard = self._queue.popleft()
+        self._bytes -= len(heard.body)
+        return heard
+
+    def take_all(self) -> list[Heard]:
+        """All in order; nothing is left."""
+        taken = list(self._queue)
+        self._queue.clear()
+        self._bytes = 0
+        return taken
+
+
 class Hearing:
     """Verifies what peers say about the present height and hands it on."""
 
@@ -117,8 +153,9 @@ class Hearing:
         self._start: StartHeight | None = None
         self._before: StartHeight | None = None
         """The height before, for precommits that come late."""
-        self._waiting: deque[Heard] = deque()
-        self._ahead: deque[Heard] = deque(maxlen=AHEAD_MAX)
+        self._waiting = Waiting(WAITING_MAX, WAITING_BYTES_MAX)
+        self._ahead: dict[str, Waiting] = {}
+        """By peer: a flood of one displaces nothing of another."""
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         """Bodies whose check has begun."""
         self._known: OrderedDict[tuple[object, ...], None] = OrderedDict()
@@ -134,12 +171,12 @@ class Hearing:
         self._known = OrderedDict((what, None) for what in self._known if what[:3] == late)
         self._start = start
         self._seen.clear()
-        waiting, self._waiting = self._waiting, deque()
-        for heard in waiting:
+        for heard in self._waiting.take_all():
             self._route(heard)
-        kept, self._ahead = self._ahead, deque(maxlen=AHEAD_MAX)
-        for heard in kept:
-            self._route(heard)
+        kept, self._ahead = self._ahead, {}
+        for queue in kept.values():
+            for heard in queue.take_all():
+                self._route(heard)
 
     def take(self, peer: str, kind: Kind, body: bytes, arrived_ms: int) -> None:
         """Take a message from a peer; raise `PeerFault` 2402 for what cannot be read."""
@@ -158,11 +195,12 @@ class Hearing:
         message = heard.message
         height = _height_of(message)
         if height == self._start.height + 1:
-            self._ahead.append(heard)
+            queue = self._ahead.get(heard.peer)
+            if queue is None:
+                queue = self._ahead[heard.peer] = Waiting(WAITING_MAX, AHEAD_BYTES_MAX)
+            queue.add(heard)
         elif self._set_of(message, height) is not None and not self._is_known(heard):
-            if len(self._waiting) >= WAITING_MAX:
-                self._waiting.popleft()  # whoever said it says it again while the height is undecided
-            self._waiting.append(heard)
+            self._waiting.add(heard)
             self._arrived.set()
 
     def _set_of(self, message: Message, height: int) -> StartHeight | None:
@@ -191,7 +229,7 @@ class Hearing:
         once: set[tuple[object, ...]] = set()
         again: list[Heard] = []
         while self._waiting and len(checks) < BATCH_CHECKS_MAX:
-            heard = self._waiting.popleft()
+            heard = self._waiting.take()
             start = self._set_of(heard.message, _height_of(heard.message))
             if start is None or self._is_known(heard):
                 continue

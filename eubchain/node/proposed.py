@@ -45,6 +45,10 @@ GATHERING_MAX = 64
 """Blocks whose parts are being gathered: a few from each peer that proposes."""
 BLOCKS_PER_PEER_MAX = 6
 """Blocks that one peer may send parts of unasked, at one height: it proposes one per round."""
+NAME_BYTES = 34
+"""A transaction's name in a block's encoding."""
+ENVELOPE_BYTES = 64 * 1024
+"""Header and last commit of a block's names, at most."""
 BLOCKS_MAX = 32
 """Blocks kept; a height rarely has more than one."""
 
@@ -83,8 +87,12 @@ class ProposedBlocks:
         genesis: bytes,
         sources: Sources,
         deliver: Callable[[bytes, Block], Awaitable[None]],
+        transactions_max: int,
     ) -> None:
         self._net, self._genesis, self._sources, self._deliver = net, genesis, sources, deliver
+        self._transactions_max = transactions_max
+        names_bytes = ENVELOPE_BYTES + NAME_BYTES * transactions_max
+        self._parts_max = min(BLOCK_PARTS_MAX, -(-names_bytes // PART_BYTES_MAX))
         self._height = 0
         self._kept: dict[bytes, Kept] = {}
         self._parts: dict[tuple[str, bytes], dict[int, bytes]] = {}
@@ -158,6 +166,8 @@ class ProposedBlocks:
         kept = self._kept.get(part.block_id)
         if kept is not None and kept.names is not None:
             return
+        if part.total > self._parts_max:
+            raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.BLOCK_PART), why="no block has so many parts")
         key = (peer, part.block_id)
         if key not in self._parts:
             if len(self._parts) >= GATHERING_MAX or self._begun.get(peer, 0) >= BLOCKS_PER_PEER_MAX:
@@ -176,6 +186,7 @@ class ProposedBlocks:
         fits = (
             block_id(self._genesis, header) == identity
             and header.height == height
+            and len(names.wtxids) <= self._transactions_max
             and txs_root(list(names.wtxids)) == header.txs_root
             and commit_hash(names.last_commit) == header.last_commit_hash
         )
