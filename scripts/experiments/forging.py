@@ -10,7 +10,15 @@ import time
 import numpy as np
 
 from consensus.resource import share
-from consensus.resource.proof import PANELS, Claim, Proof, check_proof, share_bytes
+from consensus.resource.proof import (
+    PANELS,
+    SHARES_MAX,
+    Claim,
+    Proof,
+    check_proof,
+    sample_size,
+    share_bytes,
+)
 from consensus.types.errors import Rejected
 from consensus.types.params import MAIN
 from scripts.experiments.verdict import COSTLY, IMPOSSIBLE, UNPROFITABLE, Figure
@@ -84,8 +92,8 @@ def dust_identities() -> Figure:
         share.verify(claim)
         times.append((time.perf_counter() - began) / 8)
     params = MAIN.resource
-    sparks, each_least = params.max_sparks, max(8, params.verify_budget // params.max_sparks)
-    shares = min(56, each_least) * sparks
+    sparks = params.max_sparks
+    shares = sparks * sample_size(SHARES_MAX, sparks * SHARES_MAX, sparks, params.verify_budget)
     says = (
         f"10,000 identities or {sparks}: at most {shares} shares a window, spread over "
         f"{params.verify_blocks} blocks; {shares * min(times):.0f} s of one core at "
@@ -95,10 +103,18 @@ def dust_identities() -> Figure:
 
 
 def out_of_range() -> Figure:
-    """The last ids of the range are tiles like all others; the next is refused."""
+    """The last ids of the range are tiles like all others; the next ones are refused."""
     last = share.ticket(KEYS, PANELS - 1, PANELS - 1)
-    says = f"the last tile has the ticket {last:016x}; beyond it there is none"
-    return Figure("ids at the edge", IMPOSSIBLE, 0, "ids", says, 0 < last < share.TICKETS)
+    check_proof(Proof(1, 1000, 1, share_bytes([(PANELS - 1, PANELS - 1)])))
+    taken = 0
+    for name in ((PANELS, 0), (0, PANELS), (2**32 - 1, 0), (PANELS - 1, 2**32 - 1)):
+        try:
+            check_proof(Proof(1, 1000, 1, share_bytes([name])))
+            taken += 1
+        except Rejected:
+            continue
+    says = f"the last tile has the ticket {last:016x}; of 4 ids beyond it the chain takes {taken}"
+    return Figure("ids at the edge", IMPOSSIBLE, taken, "ids", says, taken == 0)
 
 
 EXPERIMENTS = (id_alias, forged_digest, structured_matrices, blind_claims, dust_identities, out_of_range)

@@ -1,6 +1,7 @@
 """Attacks on the measure: difficulties chosen to gain, bursts, many keys, early knowledge, held-back blocks.
 
-Counting of shares is drawn (Poisson, seeded); D and S move by the rules of the chain.
+Counting of shares is drawn (Poisson, seeded); D and S move by the rules of the chain. What is known when is
+asked of a chain in memory.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import math
 import numpy as np
 
 from consensus.resource.difficulty import credited_tiles, next_difficulty, next_speed
-from consensus.resource.proof import SHARES_MAX, SHARES_MIN
+from consensus.resource.proof import SHARES_MAX
+from consensus.resource.windows import opens_at
 from consensus.types.params import MAIN
 from scripts.experiments.verdict import COSTLY, IMPOSSIBLE, UNPROFITABLE, Figure
+from tests.proving import Provers
 from vm.rewards import block_reward
 from vm.windows import faded
 
@@ -54,7 +57,8 @@ def difficulty_lottery() -> Figure:
     difficulty, tiles = 2**20, 2**20 // 10
     mean = tiles / difficulty
     expected = sum(
-        n * difficulty * math.exp(-mean) * mean**n / math.factorial(n) for n in range(SHARES_MIN, SHARES_MAX)
+        credited_tiles(n, difficulty) * math.exp(-mean) * mean**n / math.factorial(n)
+        for n in range(SHARES_MAX + 1)
     )
     ratio = expected / tiles
     says = f"a tenth of a share a window expects {ratio:.1e} of its honest credit in the first window"
@@ -104,11 +108,17 @@ def early_beacon() -> Figure:
     """Whoever proposes the opening block knows its id before others: one interval of W more to compute."""
     params = MAIN.resource
     gain = 100 * (1 / 3) / params.window_blocks
+    world = Provers()
+    world.until_announced()
+    world.until_height(opens_at(world.window.window))
+    is_open_before = world.window.seed is not None
+    world.block()
     says = (
         f"a proposer with a third of power has one block more than {params.window_blocks} in a third of "
-        f"the windows: {gain:.1f} % more compute on average"
+        f"the windows: {gain:.1f} % more compute on average; no state holds the seed before"
     )
-    return Figure("early beacon", COSTLY, gain, "%", says, gain < 1.5)
+    holds = gain < 1.5 and not is_open_before and world.window.seed is not None
+    return Figure("early beacon", COSTLY, gain, "%", says, holds)
 
 
 def withheld_block() -> Figure:
