@@ -107,7 +107,7 @@ def rented_burst() -> Figure:
 
 
 def early_beacon() -> Figure:
-    """Whoever proposes the opening block knows its id before others; earlier if the blocks before are its own.
+    """Whoever proposes the opening block knows its id before others; earlier if blocks before are its own.
 
     A proposer knows its reveals, so it foresees the beacons of heights in a row that are all its own; and it
     may hold the last block back for as long as others wait for a proposal.
