@@ -209,9 +209,13 @@ class Peers:
         return candidate.raw if candidate is not None else self.gossip.arriving.get(wtxid)
 
     def likely_holders(self, height: int) -> list[str]:
-        """Peers at this height or the next, those nearest first."""
-        near = [(abs(p.status.height + 1 - height), name) for name, p in self._peers.items()]
-        return [name for distance, name in sorted(near) if distance <= 1]
+        """Peers at this height or the next: members of the set first, then those nearest."""
+        members = {v.key for v in self._start.validators} if self._start is not None else set()
+        near = [
+            (p.hello.validator_key not in members, abs(p.status.height + 1 - height), name)
+            for name, p in self._peers.items()
+        ]
+        return [name for _, distance, name in sorted(near) if distance <= 1]
 
     def peers_ahead(self, height: int) -> list[str]:
         """Peers whose ledger holds this height, the highest first."""

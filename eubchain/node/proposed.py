@@ -39,6 +39,10 @@ log = structlog.get_logger("network")
 
 PARTS_WAIT_S = 0.15
 """How long unasked parts of a proposed block are waited for before a peer is asked."""
+NEXT_PEER_S = 0.4
+"""After which the next peer is asked as well: one that does not answer may take ten seconds over it."""
+ASKED_MAX = 4
+"""Peers that are asked at a time."""
 AGAIN_S = 0.3
 """After every peer has been asked in vain."""
 GATHERING_MAX = 64
@@ -222,26 +226,49 @@ class ProposedBlocks:
                     await self._named.wait()
         others = self._sources.likely_holders(height)
         peers = [p for p in (kept.holder,) if p in others] + [p for p in others if p != kept.holder]
-        for peer in peers:
-            if kept.block is not None:
-                return kept.block
-            try:
-                if kept.names is None:
-                    await self._ask_names(peer, identity, height)
-                if kept.names is not None:
-                    block = await self._complete(peer, identity, height, kept.names)
-                    if block is not None:
-                        return block
-            except PeerFault as fault:
-                self._net.accuse(peer, fault)
-            except Fault as fault:
-                log.debug("a peer did not help", peer=peer, why=str(fault))
+        found: list[Block] = []
+        at_a_time = trio.Semaphore(ASKED_MAX)
+        async with trio.open_nursery() as asking:
+            for peer in peers:
+                if kept.block is not None:
+                    found.append(kept.block)
+                if found:
+                    break
+                await at_a_time.acquire()
+                over = trio.Event()
+
+                async def ask(peer: str = peer, over: trio.Event = over) -> None:
+                    await self._ask(peer, identity, height, kept, found)
+                    over.set()
+                    at_a_time.release()
+                    if found:
+                        asking.cancel_scope.cancel()  # requests end by themselves
+
+                asking.start_soon(ask)
+                with trio.move_on_after(NEXT_PEER_S):
+                    await over.wait()
+        if found:
+            return found[0]
         if kept.names is not None:
             held = [raw for raw in self._found(kept.names) if raw is not None]
             if len(held) == len(kept.names.wtxids):
                 return Block(kept.names.header, tuple(held), kept.names.last_commit)
         await trio.sleep(AGAIN_S)
         return None
+
+    async def _ask(self, peer: str, identity: bytes, height: int, kept: Kept, found: list[Block]) -> None:
+        """Ask one peer for what is missing."""
+        try:
+            if kept.names is None:
+                await self._ask_names(peer, identity, height)
+            if kept.names is not None:
+                block = await self._complete(peer, identity, height, kept.names)
+                if block is not None:
+                    found.append(block)
+        except PeerFault as fault:
+            self._net.accuse(peer, fault)
+        except Fault as fault:
+            log.debug("a peer did not help", peer=peer, why=str(fault))
 
     async def _ask_names(self, peer: str, identity: bytes, height: int) -> None:
         body = encode(GetProposed(height, identity))

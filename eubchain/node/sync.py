@@ -53,6 +53,9 @@ BLOCKS_WANTED = 64
 RANGES_HELD_MAX = 2
 """The one that is applied, and the one that was asked for meanwhile."""
 EMPTY_CLAIM_POINTS = 10
+ANSWER_S_MAX = 3.0
+PUT_OFF_S = 120.0
+"""A peer that gives less than a range in this time is asked last for so long."""
 
 
 class Progress(NamedTuple):
@@ -101,6 +104,8 @@ class Sync:
         self._behind_height = 0
         self._source = ""
         """The peer that gave the last range, while it is further ahead."""
+        self._put_off: dict[str, float] = {}
+        """Peers that fed slowly, and until when they are asked last."""
         self._held: list[_Range] = []
         """Ranges that follow the head and each other, in the order of their heights."""
         self.blocks = 0
@@ -199,9 +204,10 @@ class Sync:
 
     async def _ask_in_turn(self, first: int, without: Collection[str] = ()) -> bool:
         """Ask peers for a range until one gives it; it is held then."""
-        for peer in self._peers.peers_ahead(first):
+        for peer in self._in_turn(first):
             if peer in without:
                 continue
+            began_s = trio.current_time()
             try:
                 body = encode(GetBlocks(first, BLOCKS_WANTED))
                 answer = await self._net.request(peer, Kind.GET_BLOCKS, body, REQUEST_TIMEOUT_S)
@@ -217,11 +223,31 @@ class Sync:
             except Fault as fault:
                 if fault.reason is REQUEST_UNANSWERED:
                     self._net.penalise(peer, "it claims blocks and does not answer", EMPTY_CLAIM_POINTS)
+                self._put_off[peer] = trio.current_time() + PUT_OFF_S
                 log.debug("a peer did not help", peer=peer, why=str(fault))
                 continue
             self._held.append(_Range(peer, blocks))
+            if self._is_slow(peer, blocks, began_s):
+                self._put_off[peer] = trio.current_time() + PUT_OFF_S
             return True
         return False
+
+    def _in_turn(self, first: int) -> list[str]:
+        """Peers that hold a block, those that fed slowly last; the first claim most, which says nothing."""
+        now_s = trio.current_time()
+        self._put_off = {peer: until for peer, until in self._put_off.items() if until > now_s}
+        return sorted(self._peers.peers_ahead(first), key=lambda peer: peer in self._put_off)
+
+    def _is_slow(self, peer: str, blocks: Sequence[FinalBlock], began_s: float) -> bool:
+        """Whether a peer took long, or gave little though it says that it has the next block as well.
+
+        One block at a time, each at the last moment, would keep a node behind for ever, and its key silent.
+        """
+        if trio.current_time() - began_s > ANSWER_S_MAX:
+            return True
+        size = sum(len(raw) for final in blocks for raw in final.block.transactions)
+        has_more = peer in self._peers.peers_ahead(blocks[-1].block.header.height + 1)
+        return has_more and len(blocks) < BLOCKS_WANTED and 2 * size < ANSWER_BYTES_WANTED
 
     async def _ask_ahead(self) -> None:
         """Ask for what follows the range that is being applied: one range, so that memory is bounded."""

@@ -1,0 +1,69 @@
+"""Gathering a proposed block among peers that do not answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from consensus.types.block import Block, Header, block_id, commit_hash, txs_root
+from consensus.types.codec import encode
+from consensus.types.errors import Fault
+from eubchain.node.proposed import ProposedBlocks
+from p2p.faults import REQUEST_UNANSWERED
+from p2p.frames import Kind
+from p2p.messages import ProposedBlock
+from p2p.net import REQUEST_TIMEOUT_S
+from tests.world import World
+
+GENESIS = bytes(32)
+RAWS: list[bytes] = []
+HEADER = Header(
+    1, 1, 0, 0, bytes(32), bytes(20), commit_hash(None), txs_root(RAWS), *(bytes(32),) * 5
+)  # fmt: skip
+BLOCK = Block(HEADER, (), None)
+SILENT = [f"silent {number}" for number in range(9)]
+
+
+class Peers:
+    """Nine that answer nothing, and in the end one that has the block."""
+
+    def __init__(self) -> None:
+        self.asking = self.asking_most = 0
+
+    def transaction(self, wtxid: bytes) -> bytes | None:
+        return None
+
+    def likely_holders(self, height: int) -> list[str]:
+        return [*SILENT, "honest"]
+
+    async def request(self, peer: str, kind: Kind, body: bytes, deadline_s: float) -> bytes:
+        self.asking += 1
+        self.asking_most = max(self.asking, self.asking_most)
+        try:
+            if peer in SILENT:
+                await trio.sleep(deadline_s)
+                raise Fault(REQUEST_UNANSWERED, peer=peer, kind=int(kind), why="silence")
+            await trio.sleep(0.1)
+        finally:
+            self.asking -= 1
+        return encode(ProposedBlock(HEADER, (), None))
+
+
+@pytest.mark.trio
+async def test_silent_peers_hold_a_block_up_for_seconds_not_for_minutes(autojump_clock) -> None:
+    """One after the other, ten seconds each, they kept a validator from every vote."""
+    peers: Any = Peers()
+    gathered: list[Block] = []
+
+    async def deliver(identity: bytes, block: Block) -> None:
+        gathered.append(block)
+
+    blocks = ProposedBlocks(peers, GENESIS, peers, deliver, World().params.chain.block_transactions_max)
+    blocks.at_height(1)
+    began = trio.current_time()
+    await blocks.get(block_id(GENESIS, HEADER))
+    assert gathered == [BLOCK]
+    assert trio.current_time() - began < 3 * REQUEST_TIMEOUT_S
+    assert peers.asking_most <= 4
