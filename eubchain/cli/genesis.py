@@ -141,7 +141,7 @@ def entry(
     grains = parse_eubc(bond)
     made = genesis_entry(derive_validator_key(source, prefix), prefix, chain_id, name, grains)
     print(json.dumps(to_named(made, prefix)), flush=True)
-    SESSION.follow("send this to whoever keeps the genesis file: eubchain genesis add FILE ENTRY")
+    SESSION.note("next: send this to whoever keeps the genesis file: eubchain genesis add FILE ENTRY")
 
 
 @app.command()

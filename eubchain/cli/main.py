@@ -112,6 +112,8 @@ def take_shared_options(arguments: Sequence[str]) -> list[str]:
 
 
 def _set(name: str, value: str) -> None:
+    if name in ("--home", "--node"):
+        SESSION.repeated[name] = value
     match name:
         case "--home":
             SESSION.home = Path(value).expanduser()

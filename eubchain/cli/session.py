@@ -11,6 +11,8 @@ Errors: 3900 not_confirmed, 3901 bad_argument.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -94,6 +96,8 @@ class Session:
         self.yes = False
         self.password_file: str | None = None
         self.password_fd: int | None = None
+        self.repeated: dict[str, str] = {}
+        """--home and --node as this line had them: the command that follows needs them too."""
         self.network_prefix: str | None = None
         """Of the network that was asked, for the words of failures."""
         self.console = Console(highlight=False, soft_wrap=True)
@@ -176,7 +180,16 @@ class Session:
 
     def follow(self, command: str) -> None:
         """The command that follows an action, as its last line."""
-        self.note(f"next: {command}")
+        self.note(f"next: {self.line(command)}")
+
+    def line(self, command: str) -> str:
+        """A command to type after this one, with this one's --home and --node where it names none."""
+        repeated = "".join(
+            f" {option} {shlex.quote(value)}"
+            for option, value in self.repeated.items()
+            if option not in command.split()
+        )
+        return re.sub(r"\beubchain(?= [a-z])", lambda _: f"eubchain{repeated}", command)
 
     # ------------------------------------------------------------ questions
 

@@ -85,7 +85,7 @@ def _found(chain_id: str, name: str, bond: str, source: str | None) -> tuple[Gen
     if not wallet.names():
         password = SESSION.passwords().get("A password for the new account main: ", repeat=True)
         wallet.create("main", password)
-        SESSION.note("made the account main; its words: eubchain wallet export main")
+        SESSION.note(f"made the account main; its words: {SESSION.line('eubchain wallet export main')}")
     key = founding.derive_validator_key(source, "deub")
     entry = founding.genesis_entry(key, "deub", chain_id, name, grains)
     balances = [Balance(key.account("deub"), founding.DEV_BALANCE)]

@@ -109,7 +109,7 @@ async def _detach(requester: Requester, journal: Journal, screen: Screen) -> boo
         return False
     if quote is not None and not screen.is_granted:
         SESSION.note("the job is not handed over: attach soon, or the wait costs 5 % of the price")
-    lines = {"attach": f"eubchain task attach {task}", "cancel": f"eubchain task cancel {task}"}
+    lines = {verb: SESSION.line(f"eubchain task {verb} {task}") for verb in ("attach", "cancel")}
     if SESSION.json:
         cost = None if quote is None else str(quote.cost)
         SESSION.result({"detached": True, "task": journal.state.task, **lines, "cancel_cost": cost})

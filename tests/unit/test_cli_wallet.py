@@ -53,7 +53,7 @@ def test_a_payment_shows_everything_asks_and_ends_with_the_next_command(purse: P
         assert shown in result.err, shown
     txid = result.err.split("txid ")[1].split()[0]
     assert "final in block" in result.out
-    assert result.err.rstrip().endswith(f"next: eubchain tx get {txid}")
+    assert result.err.rstrip().endswith(f"next: eubchain --home {purse.cli.home} tx get {txid}")
     assert purse.received == eubc(1) * 3 // 2
 
 
@@ -277,7 +277,7 @@ def test_a_board_pays_by_a_file_from_hand_to_hand(purse: Purse, tmp_path: Path) 
     file, copy = str(tmp_path / "pay.json"), str(tmp_path / "copy.json")
     made = purse.cli("multisig", "pay", "board", purse.address("carol"), "25", file)
     assert made.code == 0
-    assert f"next: eubchain multisig sign {file}" in made.err
+    assert f"next: eubchain --home {purse.cli.home} multisig sign {file}" in made.err
     assert purse.cli("multisig", "send", file, "--yes", "--json").error["name"] == "signatures_missing"
     Path(copy).write_bytes(Path(file).read_bytes())
     shown = purse.cli("multisig", "sign", file, "--from", "alice", typed="y\n")
