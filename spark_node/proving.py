@@ -96,19 +96,22 @@ class Proving:
     async def _search(
         self, workplace: Workplace, policy: Policy, window: ProvingWindow, assignment: Assignment
     ) -> Answer | None:
-        """The answer of the policy's backend; of numpy, which every machine has, when that one is lost.
+        """The answer of the policy's backend; when that one is lost, of numpy, which every machine has.
 
-        What the lost one found is kept: it is looked at again like everything that is sent.
+        What the lost one found is kept: it is looked at again like everything that is sent. Numpy has a
+        second try as well, for a process that was killed.
         """
         wanted, trouble = workplace.gpus.backend(policy.prover_backend)
         if trouble:
             log.warning("the prover does without a GPU that is held", instead=wanted, why=trouble)
         threads = policy.prover_threads or spare_threads(workplace.machine.cpus)
-        why, advice = "no time was left", SLOW
-        for backend in dict.fromkeys((wanted, NUMPY)):
+        lost, why, advice = "", "no time was left", SLOW
+        for backend in (wanted, NUMPY):
             until = _patience_height(window, backend)
             if workplace.heights.height >= until:
                 continue
+            if lost:
+                log.error("a backend is lost; numpy goes on", backend=lost, why=why, advice=advice)
             # Shares that an earlier process found are worth sending even when the time to search is over.
             budget = max(BUDGET_MS_LEAST, _left_ms(workplace, window) - self._reserve_ms)
             order = Order(assignment, backend, budget, self._reached)
@@ -122,8 +125,7 @@ class Proving:
                 if answer is not None:
                     return answer
                 why, advice = f"the backend {backend} had no answer by block {until}", SLOW
-            if backend != NUMPY:
-                log.error("a backend is lost; numpy goes on", backend=backend, why=why, advice=advice)
+            lost = backend
         self._missed(window, why, advice)
         return None
 

@@ -1,7 +1,7 @@
 """A spark proves compute on a real development network: windows open by themselves, S grows, power moves.
 
-The first story: one validator and one spark are founded. The spark registers and its agent is started with the
-numpy prover on one thread. Window after window it searches, sends, and is credited; at an epoch's end the
+The first story: one validator and one spark are founded. The spark registers and its agent is started with
+the numpy prover on one thread. Window after window it searches, sends, and is credited; at an epoch's end the
 pool pays it and its power rises. Meanwhile the node goes on making blocks, judges each proof in a process
 of its own, and a replay of the whole ledger, with every proof judged again, agrees.
 
@@ -36,7 +36,7 @@ WAIT_S = 240.0
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """A running network whose spark is registered and whose agent is not started yet."""
-    windows = replace(DEV.resource, window_wait_blocks=3, window_blocks=24, grace_blocks=24, verify_blocks=12)
+    windows = replace(DEV.resource, window_wait_blocks=3, window_blocks=20, grace_blocks=12, verify_blocks=4)
     founded = partial(found_devnet, params=replace(DEV, resource=windows))
     monkeypatch.setattr(
         "tests.functional.test_spark_agent.found",
@@ -155,5 +155,12 @@ def _proved(agent: SparkProcess, window: int) -> int:
 
 def _provers(agent: int) -> list[int]:
     """Processes of the prover whose parent this is."""
-    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
-    return [int(c) for c in children if b"spark_node.prover" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == agent and b"spark_node.prover" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
