@@ -42,7 +42,7 @@ def delete_rows(batch: Batch, rows: IndexRows, height: int) -> Generator[None, N
 
 
 def _rows(rows: IndexRows, height: int) -> Iterator[tuple[bytes, bytes]]:
-    # Columns and the height's bytes once: a full block has tens of thousands of rows.
+    # What rows have in common is made once: a full block has tens of thousands of them.
     at = height_key(height)
     of_txid, of_wtxid = Column.PLACE_OF_TXID.value, Column.PLACE_OF_WTXID.value
     of_account, of_task = Column.ACCOUNT_HISTORY.value, Column.TASK_HISTORY.value

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -50,7 +49,7 @@ _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError
 """What a worker that died, hangs, talks nonsense or cannot be started looks like."""
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What a worker found about one transaction."""
 
     is_signed: bool
