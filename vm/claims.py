@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 
 from consensus.resource.proof import SHARE_BYTES, Claim, sample_size, sampled
 from consensus.resource.windows import closes_at, opens_at
-from vm.slices import SLICE_RECORDS, to_the_end
+from vm.slices import SLICE_CLAIMS, to_the_end
 from vm.spark import ACTIVE, SPARKS, Spark
 from vm.state import State
 from vm.windows import PROOFS, LastWindow, last_window
@@ -64,7 +64,7 @@ def claims_in_slices(state: State, last: LastWindow) -> Generator[None, None, li
     found: list[tuple[bytes, Claim]] = []
     window = last.window
     for index, (address, proof) in enumerate(state.scan(PROOFS)):
-        if index % SLICE_RECORDS == 0:
+        if index % SLICE_CLAIMS == 0:
             yield
         spark = state.get(SPARKS, address)
         assert spark is not None, "only sparks prove"

@@ -16,6 +16,9 @@ SLICE_TRANSACTIONS = 64
 """Transactions between two pauses: about a millisecond of transfers."""
 SLICE_RECORDS = 64
 """Records read or written between two pauses of an epoch's end or of the due queue."""
+SLICE_CLAIMS = 16
+"""Proofs read between two pauses: the sample of a crowded window takes 56 hashes of each, a tenth of a
+millisecond."""
 SLICE_DRAWS = 128
 """Proposers drawn between two pauses: a millisecond with a set of a hundred."""
 SLICE_WRITES = 1_024
