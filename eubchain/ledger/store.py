@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +66,10 @@ LEDGER_WRITE_FAILED = Reason(
     "Writing to the ledger in {path} failed: {why}.",
     "Make room on the disk or repair it, then start again: what was reported as final is there.",
 )
+
+
+DISK_REFUSES = ("No space left", "quota exceeded", "Read-only file system", "File too large")
+"""In LevelDB's words: opening needs to write, and a disk that refuses has damaged nothing."""
 
 
 class Column(bytes, Enum):
@@ -162,7 +167,9 @@ class Store:
             os.close(self._owner)
             if "LOCK" in _words(error):  # a program that opens LevelDB without our lock
                 raise Fault(LEDGER_LOCKED, path=self.path, process="another process") from error
-            raise Fault(LEDGER_DAMAGED, path=self.path, why=_words(error)) from error
+            is_refused = any(words in _words(error) for words in DISK_REFUSES)
+            reason = LEDGER_WRITE_FAILED if is_refused else LEDGER_DAMAGED
+            raise Fault(reason, path=self.path, why=_words(error)) from error
         self.latest = Source(self._database, self.path)
 
     def _prepare(self, path: Path, create: bool) -> None:
@@ -183,7 +190,8 @@ class Store:
             os.close(owner)
             raise Fault(LEDGER_LOCKED, path=self.path, process=process) from None
         os.ftruncate(owner, 0)
-        os.pwrite(owner, f"process {os.getpid()}".encode(), 0)
+        with suppress(OSError):  # on a full disk the lock holds as well without saying whose it is
+            os.pwrite(owner, f"process {os.getpid()}".encode(), 0)
         return owner
 
     def snapshot(self) -> Source:

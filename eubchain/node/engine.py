@@ -58,7 +58,7 @@ from eubchain.node.late_votes import LateVotes
 from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
 from eubchain.node.recovery import Plan, Signing, WalAction
-from eubchain.node.twin_watch import TwinWatch, look_for_twin, look_in_commit
+from eubchain.node.twin_watch import TwinWatch, look_for_twin, look_in_commit, take_place
 from eubchain.node.voice import Voice
 from eubchain.node.wal import WalContents, read_wal
 from vm import head as heads
@@ -281,10 +281,10 @@ class Engine:
         if self._watch is None or not self._watch.is_over(height):
             return self._watch is not None
         assert self._guard is not None, "only a node with a key watches for its twin"
-        self._guard.adopt_place()
-        self._watch = None
-        log.info("no twin was seen: this node signs from now on", height=height)
-        return False
+        if take_place(self._guard, self.disk):
+            self._watch = None
+            log.info("no twin was seen: this node signs from now on", height=height)
+        return self._watch is not None
 
     def _start(self) -> StartHeight:
         self._rules.require_version(self.height)

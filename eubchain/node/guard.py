@@ -17,6 +17,7 @@ from __future__ import annotations
 import socket
 import struct
 import zlib
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,7 +26,7 @@ from consensus.agreement.messages import ROUND_MAX
 from consensus.types.errors import Fault, Reason
 from consensus.types.keys import SecretKey
 from consensus.types.vote import PRECOMMIT, PROPOSAL, proposal_hash, vote_hash
-from eubchain.node.durable_files import DurableFiles
+from eubchain.node.durable_files import DurableFile, DurableFiles
 
 GUARD_NAME = "signer_guard"
 GUARD_NEW_NAME = "signer_guard.new"
@@ -61,7 +62,8 @@ GUARD_NOT_WRITTEN = Reason(
     "guard_not_written",
     "file:text why:text",
     "The record of signatures {file} cannot be written: {why}. Nothing was signed.",
-    "Make room, or check the disk; the node follows the chain and signs again once it can write.",
+    "Make room, or check the disk. A running node follows the chain meanwhile, as far as its ledger can be "
+    "written, and signs again by itself.",
 )
 GUARD_RESET_TOO_LOW = Reason(
     2034,
@@ -231,15 +233,26 @@ class SignerGuard:
         self.public = key.public
         self._files, self._key, self._genesis, self._place = files, key, genesis, place
         self._slot = slot
+        self._file: DurableFile | None = None
+        # A disk that refuses keeps nobody from following; the key signs nothing before this has succeeded.
+        with suppress(OSError):
+            self._open()
+
+    def _open(self) -> DurableFile:
+        """Make both copies whole and equal again before anything rests on them.
+
+        And the name of the file durable: a reset may have ended between renaming and the folder's sync, and
+        the guard that a power cut then brought back would know less.
+        """
+        opened = self._files.open(GUARD_NAME)
         try:
-            self._file = files.open(GUARD_NAME)
-            # Make both copies whole and equal again before anything rests on them, and the name of the file
-            # durable: a reset may have ended between renaming and the folder's sync, and the guard that
-            # a power cut then brought back would know less.
-            self._store(slot._replace(sequence=slot.sequence + 1))
-            files.sync_folder()
-        except OSError as error:
-            raise _not_written(files, error) from None
+            self._store(opened, self._slot._replace(sequence=self._slot.sequence + 1))
+            self._files.sync_folder()
+        except OSError:
+            opened.close()
+            raise
+        self._file = opened
+        return opened
 
     @property
     def last(self) -> SignStep:
@@ -256,7 +269,7 @@ class SignerGuard:
 
     def adopt_place(self) -> None:
         """From now on the key signs here; call it once watching found nobody else signing with it."""
-        self._write(self._slot._replace(sequence=self._slot.sequence + 1, place=self._place))
+        self._write(self._slot._replace(place=self._place))
 
     def sign_proposal(
         self, height: int, round_: int, block_id: bytes, valid_round: int | None
@@ -272,9 +285,11 @@ class SignerGuard:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _sign(self, step: SignStep, message: bytes) -> bytes | Refusal:
+        self._opened()  # also before a signature is repeated: it may stand in one copy only
         last = self._slot.last
         if self.is_moved:
             return Refusal(step, last, "the home has moved, and nobody has watched for its twin yet")
@@ -283,25 +298,29 @@ class SignerGuard:
         if step <= last:
             return Refusal(step, last, "something else was signed there or later")
         signature = self._key.sign(message)
-        slot = self._slot._replace(
-            sequence=self._slot.sequence + 1, last=step, message=message, signature=signature
-        )
-        self._write(slot)
+        self._write(self._slot._replace(last=step, message=message, signature=signature))
         return signature
 
     def _write(self, slot: _Slot) -> None:
+        opened = self._opened()
         try:
-            self._store(slot)
+            self._store(opened, slot._replace(sequence=self._slot.sequence + 1))
         except OSError as error:
             raise _not_written(self._files, error) from None
 
-    def _store(self, slot: _Slot) -> None:
+    def _opened(self) -> DurableFile:
+        try:
+            return self._file or self._open()
+        except OSError as error:
+            raise _not_written(self._files, error) from None
+
+    def _store(self, opened: DurableFile, slot: _Slot) -> None:
         """Write one copy after the other, each durable before the next is touched."""
         data = slot.pack()
         assert _unpack(data) == slot, "what is written can be read"
         for offset in SLOT_OFFSETS:
-            self._file.write_at(offset, data)
-            self._file.sync()
+            opened.write_at(offset, data)
+            opened.sync()
         self._slot = slot
 
     def __repr__(self) -> str:

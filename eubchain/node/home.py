@@ -10,10 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import structlog
+
 from consensus.types.errors import Fault, Reason
+
+log = structlog.get_logger("node")
 
 HOME_MISSING = Reason(
     2510,
@@ -88,9 +92,17 @@ class Home:
                 pid = int(file.read().strip() or "0")
                 raise Fault(HOME_IN_USE, home=str(self.root), pid=pid, command=_command(pid)) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with suppress(OSError):  # on a full disk the lock holds as well without saying whose it is
+                os.write(file.fileno(), str(os.getpid()).encode())
             yield
+
+    def leave_address(self, name: str, address: str) -> None:
+        """Say in a file of `data` where the node answers; a full disk costs commands that, not the node."""
+        try:
+            (self.data / name).write_text(address)
+        except OSError as error:
+            why = error.strerror or str(error)
+            log.error("an address cannot be written", file=name, address=address, why=why)
 
 
 def _command(pid: int) -> str:

@@ -8,7 +8,6 @@ a point where the WAL is whole; a fault of ours takes the node down, loudly.
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -113,7 +112,6 @@ def open_home(home: Home, config: Config, network: Network) -> Opened:
             guard.is_moved if guard is not None else False,
             # With peers to be asked, a home that was moved before its first block may have a twin too.
             max(network.peers_height(), len(config.texts("p2p", "bootstrap")) > 0),
-            can_write=os.access(home.data, os.W_OK),
         )
         plan = plan_recovery(found)
         if guard is not None and guard.is_moved and plan.signing in (Signing.AT_ONCE, Signing.ABOVE):
@@ -289,7 +287,7 @@ async def run_node(
             if config.flag("blobs", "serve"):
                 urls["blobs"] = await edges.start(serve_blobs, node)
                 node.blobs_place = "blob:" + (config.text("blobs", "public_url") or urls["blobs"])
-            _write_address(node.home.data / "rpc_address", urls["rpc"])
+            node.home.leave_address("rpc_address", urls["rpc"])
             if node.joined is not None:
                 urls["p2p"] = node.joined.address
             gc.collect()
@@ -313,10 +311,6 @@ async def serve_blobs(node: Node, task_status: trio.TaskStatus[str] = trio.TASK_
         shelf, gate(service.view), genesis=node.opened.rules.genesis, now_s=lambda: wall_clock_ms() // 1000
     )
     await serve_http(application, config.text("blobs", "listen"), service.stopping, task_status=task_status)
-
-
-def _write_address(path: Path, url: str) -> None:
-    path.write_text(url)
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 Here: the decision, as a table of rules over facts; no file is touched.
 Not here: gathering the facts (wal.py, guard.py, the ledger), carrying the plan out (node/engine).
-Keeps: what is unclear never leads to a signature. Refusals about the files themselves (another
+Keeps: what is unclear never leads to a signature. Whether the disk takes writes is not asked here: log and
+guard refuse by themselves, now and later (height_log.py). Refusals about the files themselves (another
 network's log, a missing or damaged guard) are raised where they are read, before this is asked.
 Errors: 2050 ledger_root_differs.
 """
@@ -56,8 +57,6 @@ class Found(NamedTuple):
     """The guard was written by another machine or under another path."""
     peers_height: int
     """The highest height a peer has reported; 0 if none has."""
-    can_write: bool
-    """Whether the disk takes writes."""
 
 
 class WalAction(Enum):
@@ -67,7 +66,6 @@ class WalAction(Enum):
     DISCARD = "its height is in the ledger: begin a log for the next height"
     REPLAY = "replay it and go on"
     REPLAY_AND_DECIDE = "replay it, decide, apply the block; ask peers for precommits it lacks"
-    LEAVE = "the disk takes no writes: leave what there is, follow the chain"
 
 
 class Signing(Enum):
@@ -77,7 +75,6 @@ class Signing(Enum):
     AT_ONCE = "from the first input on"
     ABOVE = "from the first height above `silent_up_to`"
     AFTER_WATCHING = "after watching the network for another node that signs with this key"
-    WHEN_WRITABLE = "once the disk takes writes again; raise the alarm"
 
 
 class Plan(NamedTuple):
@@ -106,8 +103,6 @@ def plan_recovery(found: Found) -> Plan:
 
 
 def _wal_action(found: Found) -> tuple[WalAction, str]:
-    if not found.can_write:
-        return WalAction.LEAVE, "the disk takes no writes"
     if found.wal is None:
         return WalAction.CREATE, "there is no log"
     if found.wal.height <= found.ledger_height:
@@ -154,8 +149,6 @@ def _restored(found: Found, signed_up_to: int) -> tuple[Signing, int, str]:
 
 def _silent(found: Found, up_to: int, why: str) -> tuple[Signing, int, str]:
     """Apply what delays signing whatever the heights say."""
-    if not found.can_write:
-        return Signing.WHEN_WRITABLE, up_to, f"{why}, but not before the disk takes writes"
     if found.is_moved and (found.ledger_height > 0 or found.peers_height > 0):
         return Signing.AFTER_WATCHING, up_to, f"{why}, after watching, for the home has moved"
     return (Signing.ABOVE if up_to > found.ledger_height else Signing.AT_ONCE), up_to, why

@@ -107,7 +107,7 @@ class Joined:
         """Listen, dial and take part until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.net.run)
-            (self._home.data / ADDRESS_FILE).write_text(self.address)
+            self._home.leave_address(ADDRESS_FILE, self.address)
             await nursery.start(self.peers.run)
             nursery.start_soon(self._measure)
             task_status.started()

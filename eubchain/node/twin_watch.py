@@ -15,7 +15,8 @@ from consensus.agreement.messages import commit_certificate
 from consensus.types.block import Commit
 from consensus.types.errors import Fault, Reason
 from consensus.validators import ValidatorSet
-from eubchain.node.guard import SignStep
+from eubchain.node.guard import GUARD_NOT_WRITTEN, SignerGuard, SignStep
+from eubchain.node.height_log import DiskAlarm
 from eubchain.node.recovery import WATCH_BLOCKS, WATCH_SECONDS
 from vm import head as heads
 from vm.state import State
@@ -74,3 +75,15 @@ def look_in_commit(watch: TwinWatch, key: bytes, view: State, height: int, commi
     """The same for a final block's commit; `view` is the state before the block. Raises `Fault` 2051."""
     validators = heads.validators_at(view, height) or ()
     look_for_twin(watch, key, validators, CertificateReceived(commit_certificate(commit, height)))
+
+
+def take_place(guard: SignerGuard, disk: DiskAlarm) -> bool:
+    """No twin was seen: the key signs here from now on; False while the disk refuses to remember it."""
+    try:
+        guard.adopt_place()
+    except Fault as fault:
+        if fault.reason is not GUARD_NOT_WRITTEN:
+            raise
+        disk.begin(fault)
+        return False
+    return True

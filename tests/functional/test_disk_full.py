@@ -57,3 +57,48 @@ def test_a_ledger_that_cannot_be_written_stops_the_node_with_the_cause_and_nothi
             assert node.stop() == 0
         audit = command(home, "inspect", "--json")
         assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_a_validator_starts_on_a_full_disk_and_follows_until_there_is_room(tmp_path):
+    """A restart must not keep it away: it signs nothing, answers, and comes back by itself."""
+    home = found(tmp_path / "net").validators[0]
+    with small_disk(home / "data", 24) as disk, small_disk(disk / "ledger", 256):
+        with running(home) as node:
+            node.wait_height(3)
+            assert node.stop() == 0
+        filler = fill(disk)
+        with running(home) as node:
+
+            def why() -> str:
+                return str(node.call("chain_status")["node"].get("why_not_validating", ""))
+
+            node.until(lambda: "takes no writes" in why())
+            assert "16777216 bytes" in why()
+            assert metric(node, "eub_disk_refuses") == 1
+            stands = node.height
+            filler.unlink()
+            node.wait_height(stands + 3)
+            assert metric(node, "eub_disk_refuses") == 0
+            assert node.stop() == 0
+        audit = command(home, "inspect", "--json")
+        assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_a_node_whose_ledger_finds_no_room_at_its_start_says_so_and_goes_on_when_there_is(tmp_path):
+    """Nothing can be followed without a ledger: an error with its cause, no trace of the program's inside."""
+    home = found(tmp_path / "net").validators[0]
+    with small_disk(home / "data", 24) as disk:
+        with running(home) as node:
+            node.wait_height(3)
+            stands = node.height
+            assert node.stop() == 0
+        filler = fill(disk)
+        done = command(home, "start")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "2105" in done.stderr
+        assert "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
+        filler.unlink()
+        with running(home) as node:
+            node.wait_height(stands + 3)
+            assert node.stop() == 0

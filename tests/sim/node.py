@@ -192,9 +192,7 @@ class SimNode:
         if contents is not None:
             is_decided = replayed is not None and replayed.state.stage is Stage.DECIDED
             found_wal = WalFound(contents.height, is_decided, replayed and replayed.last_step)
-        plan = plan_recovery(
-            Found(height - 1, b"", b"", found_wal, self.guard.last, self.guard.is_moved, 0, True)
-        )
+        plan = plan_recovery(Found(height - 1, b"", b"", found_wal, self.guard.last, self.guard.is_moved, 0))
         self.plans.append(plan)
         self.silent_up_to = plan.silent_up_to
         assert plan.signing in (Signing.AT_ONCE, Signing.ABOVE), plan

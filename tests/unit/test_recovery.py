@@ -25,7 +25,6 @@ CLEAN = Found(
     guard_last=SignStep(11, 0, PREVOTE),
     is_moved=False,
     peers_height=10,
-    can_write=True,
 )
 RESET = SignStep(11, ROUND_MAX, PRECOMMIT)
 
@@ -60,8 +59,6 @@ ROWS = [
      {"wal": WalFound(33, False, None), "guard_last": SignStep(20, 0, PRECOMMIT)},
      WalAction.CREATE, Signing.ABOVE, 33),
     ("a node without a key signs nothing", {"guard_last": None}, WalAction.REPLAY, Signing.NEVER, 10),
-    ("a full disk follows and signs nothing", {"can_write": False},
-     WalAction.LEAVE, Signing.WHEN_WRITABLE, 10),
     ("a moved home watches first", {"is_moved": True}, WalAction.REPLAY, Signing.AFTER_WATCHING, 10),
     ("a moved and restored home watches and waits", {"is_moved": True, "guard_last": SignStep(40, 0, 1)},
      WalAction.REPLAY, Signing.AFTER_WATCHING, 40),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -220,6 +221,30 @@ def test_nothing_leaves_when_the_disk_refuses():
     assert caught.value.reason is GUARD_NOT_WRITTEN
     file.write_at = write_at  # type: ignore[method-assign]
     assert isinstance(guard.sign_vote(PREVOTE, 5, 0, X), bytes)
+
+
+def test_a_guard_opens_on_a_disk_that_refuses_and_signs_once_it_does_not(monkeypatch):
+    """The node follows meanwhile. Even what was signed before is not repeated: it may stand in one copy."""
+    disk = new_disk()
+    before = opened(disk)
+    signature = before.sign_vote(PREVOTE, 5, 0, X)
+    before.close()
+
+    def refused(name: str) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(disk, "open", refused)
+        guard = opened(disk)
+        assert guard.last == SignStep(5, 0, PREVOTE)
+        for block in (X, None):
+            with pytest.raises(Fault, match="No space left") as caught:
+                guard.sign_vote(PREVOTE, 5, 0, block)
+            assert caught.value.reason is GUARD_NOT_WRITTEN
+        guard.close()
+    assert guard.sign_vote(PREVOTE, 5, 0, X) == signature
+    assert isinstance(guard.sign_vote(PREVOTE, 5, 0, None), Refusal)
+    assert isinstance(guard.sign_vote(PREVOTE, 6, 0, X), bytes)
 
 
 def test_a_guard_shows_no_secret():

@@ -17,7 +17,6 @@ import trio
 
 from consensus.agreement.evidence import DoubleSign
 from consensus.types.codec import encode
-from consensus.types.errors import Fault
 from consensus.types.keys import verify
 from consensus.types.transaction import SignatureCheck
 from consensus.types.tree import empty_tree, finish, update_tree
@@ -29,7 +28,7 @@ from eubchain.ledger.store import Column
 from eubchain.mempool import Mempool
 from eubchain.node.engine import Engine
 from eubchain.node.execution import Execution
-from eubchain.node.guard import GUARD_NOT_WRITTEN, Place, Refusal, SignerGuard, reset_guard
+from eubchain.node.guard import Place, Refusal, SignerGuard, reset_guard
 from eubchain.node.metrics import Metrics
 from eubchain.node.network import Network
 from eubchain.node.node import _wal_found
@@ -182,7 +181,7 @@ class WholeNode:
         found = Found(
             ledger.height, ledger.meta.state_root, ledger.tree.root,
             _wal_found(contents, ledger, self.rules, guard),
-            guard.last, guard.is_moved, 0, can_write=True,
+            guard.last, guard.is_moved, 0,
         )  # fmt: skip
         plan = plan_recovery(found)
         self.plans.append(plan)
@@ -197,12 +196,9 @@ class WholeNode:
             self.begin(nursery)
 
     def _open_guard(self) -> SignerGuard:
-        try:
-            return SignerGuard(self.disk, self.key, self.rules.genesis, self.place())
-        except Fault as fault:
-            if fault.reason is GUARD_NOT_WRITTEN and self.disk.is_full:
-                raise _NoRoom from fault  # a node does not start on a full disk
-            raise
+        if self.disk.is_full:
+            raise _NoRoom  # a ledger cannot be opened then
+        return SignerGuard(self.disk, self.key, self.rules.genesis, self.place())
 
     def _tell_signatures(self, guard: Any) -> None:
         """Note when this life first signs."""
