@@ -144,7 +144,7 @@ def _take_proposal(state: State, received: ProposalReceived) -> Change:
     if proposal.round <= state.round:
         return keep_proposal(state, received)
     proposer = proposer_index(state.start, proposal.round)
-    book, first = add_future_proposal(state.votes, received, proposer)
+    book, first = add_future_proposal(state.votes, received, proposer, state.round)
     if book is state.votes:
         return state, ()
     effects: Effects = ()

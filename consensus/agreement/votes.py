@@ -5,8 +5,8 @@ Not here: what a threshold causes (machine.py), signatures (verified before).
 Keeps: all values are immutable; adding what is already there returns the same object, so that whoever
 asks `is` knows whether anything changed. Memory is bounded: per round and kind one vote of each
 validator counts and one conflicting vote is kept as evidence; of rounds to come only each validator's
-highest is held. A certificate outranks what was counted: a validator that signed twice cannot hide
-from one node, by the order of its votes, what more than two thirds said.
+highest is held, and far ahead not each of those. A certificate outranks what was counted: a validator
+that signed twice cannot hide from one node, by the order of its votes, what more than two thirds said.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from consensus.agreement.inputs import ProposalReceived
 from consensus.agreement.messages import Certificate, Vote, make_certificate
 from consensus.types.vote import PREVOTE
 from consensus.validators import is_honest_part, is_quorum
+
+STRIDE_DIVISOR = 8
+"""A validator that is g rounds ahead is heard again g // 8 rounds further on: near this node in every round,
+and some two hundred times in all however high it goes."""
 
 
 class Quorum(NamedTuple):
@@ -132,7 +136,7 @@ def certificate_of(book: VoteBook, height: int, round_: int, kind: int) -> Certi
 def add_vote(book: VoteBook, vote: Vote, current_round: int) -> tuple[VoteBook, Vote | None]:
     """Count a vote; the second value is the first vote that it newly conflicts with."""
     if vote.round > current_round:
-        return _add_future_vote(book, vote)
+        return _add_future_vote(book, vote, current_round)
     tally = tally_of(book, vote.round, vote.kind)
     first = tally.firsts[vote.validator]
     if first is None:
@@ -176,10 +180,16 @@ def add_certificate(
     return book, conflicts
 
 
-def _slot(book: VoteBook, validator: int, round_: int) -> FutureVotes | None:
-    """Where a validator's word for a round to come goes; None if it has spoken in a higher one."""
+def _slot(book: VoteBook, validator: int, round_: int, current_round: int) -> FutureVotes | None:
+    """Where a validator's word for a round to come goes; None if it has spoken in a higher one.
+
+    Far ahead it must go by strides: each change is written to the log, and it could name ever higher rounds.
+    """
     slot = book.future[validator]
     if slot is None or slot.round < round_:
+        stride = 0 if slot is None else (slot.round - current_round) // STRIDE_DIVISOR
+        if slot is not None and round_ < slot.round + stride:
+            return None
         return FutureVotes(round_, None, None, None, False)
     return slot if slot.round == round_ else None
 
@@ -188,8 +198,8 @@ def _put_slot(book: VoteBook, validator: int, slot: FutureVotes | None) -> VoteB
     return book._replace(future=(*book.future[:validator], slot, *book.future[validator + 1 :]))
 
 
-def _add_future_vote(book: VoteBook, vote: Vote) -> tuple[VoteBook, Vote | None]:
-    slot = _slot(book, vote.validator, vote.round)
+def _add_future_vote(book: VoteBook, vote: Vote, current_round: int) -> tuple[VoteBook, Vote | None]:
+    slot = _slot(book, vote.validator, vote.round, current_round)
     if slot is None:
         return book, None
     held = slot.prevote if vote.kind == PREVOTE else slot.precommit
@@ -202,10 +212,10 @@ def _add_future_vote(book: VoteBook, vote: Vote) -> tuple[VoteBook, Vote | None]
 
 
 def add_future_proposal(
-    book: VoteBook, received: ProposalReceived, proposer: int
+    book: VoteBook, received: ProposalReceived, proposer: int, current_round: int
 ) -> tuple[VoteBook, ProposalReceived | None]:
     """Keep a proposal of a round to come; the second value is the one that it newly conflicts with."""
-    slot = _slot(book, proposer, received.proposal.round)
+    slot = _slot(book, proposer, received.proposal.round, current_round)
     if slot is None:
         return book, None
     if slot.proposal is None:

@@ -56,6 +56,9 @@ AHEAD_BYTES_MAX = 256 * 1024
 The votes of a hundred validators are a tenth of it."""
 SEEN_MAX = 8192
 KNOWN_MAX = 32_768
+REMEMBERED_MS = 10_000
+"""What is said again after so long is heard again: agreement may have had no use for it at first, as for a
+vote of a round that it had not reached."""
 BATCH_CHECKS_MAX = 400
 DELAY_GROWTH_ROUNDS_MAX = 40
 
@@ -160,6 +163,7 @@ class Hearing:
         """Bodies whose check has begun."""
         self._known: OrderedDict[tuple[object, ...], None] = OrderedDict()
         """What has been said and verified, whatever its signatures."""
+        self._remembers_since_ms = 0
         self._arrived = trio.Event()
 
     def at_height(self, start: StartHeight) -> None:
@@ -194,6 +198,10 @@ class Hearing:
             return
         message = heard.message
         height = _height_of(message)
+        if not 0 <= heard.arrived_ms - self._remembers_since_ms < REMEMBERED_MS:
+            self._remembers_since_ms = heard.arrived_ms
+            self._seen.clear()
+            self._known.clear()
         if height == self._start.height + 1:
             queue = self._ahead.get(heard.peer)
             if queue is None:

@@ -15,7 +15,7 @@ from consensus.agreement.messages import Certificate, Vote, make_certificate
 from consensus.types.codec import encode
 from consensus.types.transaction import SignatureCheck
 from consensus.types.vote import PRECOMMIT, PREVOTE, vote_hash
-from eubchain.node.hearing import Hearing
+from eubchain.node.hearing import REMEMBERED_MS, Hearing
 from p2p.faults import PeerFault
 from p2p.frames import Kind
 from tests.world import World, verify_all
@@ -51,9 +51,9 @@ class Listener:
     def _accuse(self, peer: str, fault: PeerFault) -> None:
         self.accused.append(peer)
 
-    def hear(self, peer: str, message: Vote | Certificate) -> None:
+    def hear(self, peer: str, message: Vote | Certificate, arrived_ms: int = 0) -> None:
         kind = Kind.VOTE if isinstance(message, Vote) else Kind.CERTIFICATE
-        self.hearing.take(peer, kind, encode(message), 0)
+        self.hearing.take(peer, kind, encode(message), arrived_ms)
 
 
 def vote(who: int, kind: int = PREVOTE, height: int = HEIGHT, *, forged: bool = False) -> Vote:
@@ -146,3 +146,21 @@ def test_two_heights_later_nothing_is_taken() -> None:
         listener.hear("late", vote(2, PRECOMMIT))
 
     assert listening(story).told == []
+
+
+def test_what_is_said_again_after_a_while_is_heard_again() -> None:
+    """Agreement drops what it has no use for yet; were it never heard again, a height could stand still."""
+    told: list[tuple[int, RecordedInput]] = []
+
+    async def main() -> None:
+        listener = Listener()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.hearing.run)
+            for arrived_ms in (0, REMEMBERED_MS - 1, REMEMBERED_MS):
+                listener.hear("peer", vote(1), arrived_ms)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        told.extend(listener.told)
+
+    trio.run(main)
+    assert told == [(HEIGHT, VoteReceived(vote(1)))] * 2
