@@ -45,7 +45,7 @@ SPARKS_FULL = Reason(
     1403,
     "sparks_full",
     "most:count",
-    "All {most} places for sparks are taken, and none of the smallest bonds is below yours and idle.",
+    "All {most} places for sparks are taken, and no bond is below yours.",
     "Bond more, then register again.",
 )
 NO_SPARK = Reason(
@@ -166,7 +166,7 @@ def check_register(payload: RegisterSpark, params: Params) -> None:
 
 
 def register(state: State, call: Call, payload: RegisterSpark) -> None:
-    """Enter the register; a full one admits a larger bond and retires the smallest idle one."""
+    """Enter the register; a full one admits a larger bond and retires the smallest, an idle one first."""
     sender = call.sender
     old = state.get(SPARKS, sender)
     if old is not None and old.status != RETIRED:
@@ -181,7 +181,7 @@ def register(state: State, call: Call, payload: RegisterSpark) -> None:
     if old is not None and payload.slots < old.running:
         raise Rejected(SLOTS_IN_USE, slots=payload.slots, running=old.running)
     if members.count(state, Register.SPARKS) >= params.max_sparks:
-        leaving = members.who_makes_room(state, Register.SPARKS, bonded, _is_idle)
+        leaving = _who_leaves(state, bonded)
         if leaving is None:
             raise Rejected(SPARKS_FULL, most=params.max_sparks)
         _retire(state, leaving)
@@ -218,6 +218,17 @@ def _new_record(state: State, address: bytes, payload: RegisterSpark, old: Spark
         kappa,
         0,
     )
+
+
+def _who_leaves(state: State, bonded: int) -> bytes | None:
+    """The smallest bond below `bonded` among the smallest few, one without running work if there is.
+
+    Else the smallest: it finishes what runs. A few that are kept busy would shut the register for all.
+    """
+    idle = members.who_makes_room(state, Register.SPARKS, bonded, _is_idle)
+    if idle is not None:
+        return idle
+    return members.who_makes_room(state, Register.SPARKS, bonded, lambda state, address: True)
 
 
 def _is_idle(state: State, address: bytes) -> bool:

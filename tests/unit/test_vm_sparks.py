@@ -15,7 +15,7 @@ from consensus.types.reader import MemoryState
 from tests.unit.test_vm_evidence import two_votes
 from tests.world import World
 from vm import members, spark, standing
-from vm.members import Register
+from vm.members import CANDIDATES_MAX, Register
 from vm.spark import (
     ACCOUNT_TOMBSTONED,
     ACTIVE,
@@ -197,3 +197,21 @@ def test_a_jailed_account_offers_nothing_while_it_is_jailed() -> None:
     world.until_epoch_end(absent=["v4"])
     assert not spark.may_offer(world.view, world["v4"].address)
     assert world.read(SPARKS, world["v4"].address).power == 0
+
+
+def test_sixteen_busy_dust_sparks_cannot_keep_a_full_register_closed() -> None:
+    """Whoever keeps the smallest bonds busy with tasks of its own would else shut everybody out."""
+    dust = [f"d{i}" for i in range(CANDIDATES_MAX)]
+    resource = msgspec.structs.replace(DEV.resource, max_sparks=CANDIDATES_MAX + 1)
+    world = World(msgspec.structs.replace(DEV, resource=resource), people=[*dust, "a", "b"])
+    for name in dust:
+        bonded(world, name, bond=eubc(1))
+        world.succeed(name, registration())
+        with_record(world, name, running=1)
+    bonded(world, "a", bond=eubc(5))
+    world.succeed("a", registration())
+    bonded(world, "b", bond=eubc(9))
+    world.succeed("b", registration())
+    left = [name for name in (*dust, "a") if world.read(SPARKS, world[name].address).status == RETIRED]
+    assert left == [min(dust, key=lambda name: world[name].address)]
+    assert world.read(SPARKS, world[left[0]].address).running == 1, "it finishes what runs"
