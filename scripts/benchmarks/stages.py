@@ -27,6 +27,7 @@ import trio
 from consensus.types.keys import verify
 from eubchain.node.founding import found_devnet
 from eubchain.wallet.accounts import Wallet
+from scripts.benchmarks.memory import children
 from scripts.benchmarks.transfers import secret_key
 from scripts.benchmarks.tx_1 import bodies_of, drive, figure, node_url
 from scripts.benchmarks.tx_4 import ACCOUNTS, CONNECTIONS, EACH, fund, transfers
@@ -110,9 +111,10 @@ def run() -> list[dict[str, str | float]]:
             bodies = [bodies_of(lane) for lane in lanes]
             with _watched(nodes, [root / home.name for home in network.validators]) as idle:
                 time.sleep(IDLE_S)
-            with _bare_verification() as bare, _watched(
-                nodes, [root / home.name for home in network.validators]
-            ) as busy:
+            with (
+                _bare_verification() as bare,
+                _watched(nodes, [root / home.name for home in network.validators]) as busy,
+            ):
                 began = time.process_time()
                 trio.run(drive, url, bodies, ACCOUNTS * EACH)
                 client_s = time.process_time() - began
@@ -157,7 +159,7 @@ def _watched(nodes: list[subprocess.Popen[bytes]], outs: list[Path]) -> Iterator
     seen: list[Seen] = []
     for out in outs:
         out.unlink(missing_ok=True)
-    workers = [child for node in nodes for child in _children(node.pid)]
+    workers = [child for node in nodes for child in children(node.pid)]
     began, before = time.perf_counter(), sum(map(_cpu_s, workers))
     for node in nodes:
         os.kill(node.pid, signal.SIGUSR1)
@@ -183,11 +185,6 @@ def stage_of(stack: str) -> str:
             if frame.startswith(prefix):
                 return stage
     return LOOP
-
-
-def _children(pid: int) -> list[int]:
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 def _cpu_s(pid: int) -> float:
