@@ -122,8 +122,8 @@ class Peers:
         self._node: Node | None = None
         self._pushed: set[bytes] = set()
         self.hearing = Hearing(rules, pool, self._deliver, self._pass_on, self._accuse)
-        most = rules.params.chain.block_transactions_max
-        self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block, most)
+        chain = rules.params.chain
+        self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block, chain)
         self.gossip = Gossip(net, mempool, take)
         self.evidence = EvidenceGossip(net, mempool)
         self.sync = Sync(net, ledger, rules, pool, self, self._overtake, gate)

@@ -17,6 +17,7 @@ import trio
 from consensus.types.block import Block, block_id, commit_hash, txs_root
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
+from consensus.types.params import ChainParams
 from consensus.types.transaction import wtxid_of
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
 from p2p.frames import PART_BYTES_MAX, Kind
@@ -91,11 +92,11 @@ class ProposedBlocks:
         genesis: bytes,
         sources: Sources,
         deliver: Callable[[bytes, Block], Awaitable[None]],
-        transactions_max: int,
+        chain: ChainParams,
     ) -> None:
         self._net, self._genesis, self._sources, self._deliver = net, genesis, sources, deliver
-        self._transactions_max = transactions_max
-        names_bytes = ENVELOPE_BYTES + NAME_BYTES * transactions_max
+        self._transactions_max, self._bytes_max = chain.block_transactions_max, chain.block_bytes_max
+        names_bytes = ENVELOPE_BYTES + NAME_BYTES * chain.block_transactions_max
         self._parts_max = min(BLOCK_PARTS_MAX, -(-names_bytes // PART_BYTES_MAX))
         self._height = 0
         self._kept: dict[bytes, Kept] = {}
@@ -203,7 +204,7 @@ class ProposedBlocks:
         self._named = trio.Event()
 
     async def get(self, identity: bytes) -> None:
-        """Gather a block and deliver it; ends without it when the height is over."""
+        """Gather a block and deliver it; ends without it when the height is over, or it is too large."""
         if identity in self._wanted:
             return
         height = self._height
@@ -214,6 +215,10 @@ class ProposedBlocks:
                 block = await self._try(identity, height)
             if self._wanted.get(identity) is scope:
                 del self._wanted[identity]
+            if sum(map(len, block.transactions)) > self._bytes_max:
+                # It names more of what waits here than a block may hold: nobody votes for it, no log takes it.
+                log.warning("a proposed block is too large", block=identity.hex())
+                return
             self.keep(identity, block)
             await self._deliver(identity, block)
 

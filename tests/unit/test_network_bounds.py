@@ -58,7 +58,7 @@ def test_a_flood_of_the_next_height_does_not_push_out_what_others_say_of_it() ->
 def test_parts_of_proposed_blocks_fit_the_largest_block_of_the_network() -> None:
     """Of 256 parts each, what is gathered came to nearly a gigabyte."""
     nothing: Any = None
-    blocks = ProposedBlocks(nothing, bytes(32), nothing, nothing, WORLD.params.chain.block_transactions_max)
+    blocks = ProposedBlocks(nothing, bytes(32), nothing, nothing, WORLD.params.chain)
     blocks.at_height(1)
     names_bytes = 34 * WORLD.params.chain.block_transactions_max
     assert blocks._parts_max * PART_BYTES_MAX >= names_bytes

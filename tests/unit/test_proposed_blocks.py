@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from consensus.types.block import Block, Header, block_id, commit_hash, txs_root
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
+from consensus.types.transaction import wtxid_of
 from eubchain.node.proposed import ProposedBlocks
 from p2p.faults import REQUEST_UNANSWERED
 from p2p.frames import Kind
@@ -60,10 +62,53 @@ async def test_silent_peers_hold_a_block_up_for_seconds_not_for_minutes(autojump
     async def deliver(identity: bytes, block: Block) -> None:
         gathered.append(block)
 
-    blocks = ProposedBlocks(peers, GENESIS, peers, deliver, World().params.chain.block_transactions_max)
+    blocks = ProposedBlocks(peers, GENESIS, peers, deliver, World().params.chain)
     blocks.at_height(1)
     began = trio.current_time()
     await blocks.get(block_id(GENESIS, HEADER))
     assert gathered == [BLOCK]
     assert trio.current_time() - began < 3 * REQUEST_TIMEOUT_S
     assert peers.asking_most <= 4
+
+
+class Hoard(Peers):
+    """A mempool that holds more than fits a block, and more than fits the log."""
+
+    def __init__(self, raws: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self.raws = raws
+
+    def likely_holders(self, height: int) -> list[str]:
+        return ["liar"]
+
+    def transaction(self, wtxid: bytes) -> bytes | None:
+        return self.raws[wtxid]
+
+    async def request(self, peer: str, kind: Kind, body: bytes, deadline_s: float) -> bytes:
+        await trio.sleep(0.1)
+        names = tuple(self.raws)
+        header = msgspec.structs.replace(HEADER, txs_root=txs_root(list(names)))
+        return encode(ProposedBlock(header, names, None))
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("over", "is_delivered"), [(0, True), (1, False)])
+async def test_a_block_that_names_more_than_fits_never_reaches_the_log(
+    autojump_clock, over: int, is_delivered: bool
+) -> None:
+    """One proposer could so stop every node: each adds bytes from its own mempool, and no log takes them."""
+    limit = World().params.chain.block_bytes_max
+    raws = [bytes([i]) * 60_000 for i in range(limit // 60_000)]
+    raws.append(bytes(limit - sum(map(len, raws)) + over))
+    hoard: Any = Hoard({wtxid_of(raw): raw for raw in raws})
+    gathered: list[Block] = []
+
+    async def deliver(identity: bytes, block: Block) -> None:
+        gathered.append(block)
+
+    blocks = ProposedBlocks(hoard, GENESIS, hoard, deliver, World().params.chain)
+    blocks.at_height(1)
+    header = msgspec.structs.replace(HEADER, txs_root=txs_root(list(hoard.raws)))
+    await blocks.get(block_id(GENESIS, header))
+    assert bool(gathered) is is_delivered
+    assert blocks.wanted is None
