@@ -59,7 +59,8 @@ class AddressBook:
             except Rejected:
                 return  # a damaged book is filled again by peers
             for record in records:
-                if len(self._records) < BOOK_MAX and is_signed(record, self._genesis):
+                is_fit = bool(record.addresses) and _readable(record) and is_signed(record, self._genesis)
+                if len(self._records) < BOOK_MAX and is_fit:
                     self._records[record.peer] = record
             offset = end
 
@@ -90,6 +91,8 @@ class AddressBook:
                 continue
             if record.issued_s > now_s + FUTURE_S_MAX or record.issued_s + AGE_S_MAX < now_s:
                 continue
+            if not record.addresses:
+                continue  # a node that cannot be dialled says so in this way
             if not is_signed(record, self._genesis) or not _readable(record):
                 false += 1
                 continue

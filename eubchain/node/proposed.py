@@ -216,7 +216,7 @@ class ProposedBlocks:
             if self._wanted.get(identity) is scope:
                 del self._wanted[identity]
             if sum(map(len, block.transactions)) > self._bytes_max:
-                # It names more of what waits here than a block may hold: nobody votes for it, no log takes it.
+                # It names more of what waits here than a block may hold: nobody votes for it.
                 log.warning("a proposed block is too large", block=identity.hex())
                 return
             self.keep(identity, block)

@@ -55,3 +55,18 @@ def test_a_folder_that_takes_no_writes_ends_neither_the_book_nor_a_ban(tmp_path:
     scores = Scores(gone / "bans.json")
     scores.ban("p", NOW)
     assert scores.is_banned("p", NOW + 1)
+
+
+def test_a_record_without_an_address_is_not_kept_nor_read_from_the_disk(tmp_path: Path):
+    """A node that listens everywhere and announces nothing says this of itself. Who dialled it chose one address
+    of none: the network part ended, and again each time it was rebuilt, until the node gave up.
+    """
+    nowhere = KEY.address_record(GENESIS, (), NOW)
+    file = tmp_path / "addresses"
+    book = AddressBook(file, GENESIS, [])
+    assert book.add([nowhere, record(1)], NOW) == 0
+    assert KEY.peer_id not in book.places()
+    book._records[nowhere.peer] = nowhere
+    book.save()
+    assert all(AddressBook(file, GENESIS, []).places().values())
+    assert len(AddressBook(file, GENESIS, [])) == 1
