@@ -58,8 +58,8 @@ def test_a_folder_that_takes_no_writes_ends_neither_the_book_nor_a_ban(tmp_path:
 
 
 def test_a_record_without_an_address_is_not_kept_nor_read_from_the_disk(tmp_path: Path):
-    """A node that listens everywhere and announces nothing says this of itself. Who dialled it chose one address
-    of none: the network part ended, and again each time it was rebuilt, until the node gave up.
+    """A node that listens everywhere and announces nothing says this of itself. Who dialled it chose one
+    address of none: the network part ended, again each time it was rebuilt, until the node gave up.
     """
     nowhere = KEY.address_record(GENESIS, (), NOW)
     file = tmp_path / "addresses"
