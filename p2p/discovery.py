@@ -30,6 +30,9 @@ log = structlog.get_logger("p2p")
 
 DELAY_S_MIN = 0.5
 DELAY_S_MAX = 30.0
+REFUSED_S_MIN = 60.0
+REFUSED_S_MAX = 1800.0
+"""Between two dials of a peer that says it takes no connection of this node."""
 DIALS_MAX = 16
 TURN_S = 0.1
 BACKOFFS_SPARE = 100
@@ -45,7 +48,13 @@ class Backoff:
     def __init__(self, now_s: float, dice: random.Random) -> None:
         self._dice = dice
         self._delay_s = DELAY_S_MIN
+        self._refused_s = REFUSED_S_MIN
+        self._refused_until_s = now_s
         self.next_s = now_s
+
+    def may_dial(self, now_s: float) -> bool:
+        """Whether it is time."""
+        return now_s >= max(self.next_s, self._refused_until_s)
 
     def failed(self, now_s: float) -> None:
         """Wait twice as long, more or less."""
@@ -56,6 +65,15 @@ class Backoff:
         """Begin anew; if the connection ends at once, still wait a moment."""
         self._delay_s = DELAY_S_MIN
         self.next_s = now_s + self._delay_s * self._dice.uniform(0.5, 1.5)
+
+    def refused(self, now_s: float) -> None:
+        """The peer takes no connection of this node, and said so: minutes, each time twice as many."""
+        self._refused_until_s = now_s + self._refused_s * self._dice.uniform(0.5, 1.5)
+        self._refused_s = min(REFUSED_S_MAX, self._refused_s * 2)
+
+    def welcomed(self) -> None:
+        """The peer took one: forget refusals."""
+        self._refused_s = REFUSED_S_MIN
 
 
 class Connections(Protocol):
@@ -104,6 +122,8 @@ class Dialler:
             linked = self._net.linked()
             for peer in linked & self._backoffs.keys():
                 self._backoffs[peer].worked(now_s)
+            for peer in self._backoffs.keys() & set(self._net.upright()):
+                self._backoffs[peer].welcomed()
             known = self._net.book.places()
             if len(self._backoffs) > 2 * len(known) + BACKOFFS_SPARE:
                 self._backoffs = {p: b for p, b in self._backoffs.items() if p in known}
@@ -120,8 +140,15 @@ class Dialler:
             return False
         if len(linked) >= self._wanted and not self._net.book.is_configured(peer):
             return False
-        backoff = self._backoffs.setdefault(peer, Backoff(now_s, self._dice))
-        return now_s >= backoff.next_s
+        return self._backoff(peer, now_s).may_dial(now_s)
+
+    def _backoff(self, peer: str, now_s: float) -> Backoff:
+        return self._backoffs.setdefault(peer, Backoff(now_s, self._dice))
+
+    def refused(self, peer: str) -> None:
+        """A peer said that it takes no connection of this node."""
+        now_s = trio.current_time()
+        self._backoff(peer, now_s).refused(now_s)
 
     async def _dial(self, host: Any, places: Sequence[PeerAddress]) -> None:
         peer = places[0].peer

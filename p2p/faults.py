@@ -2,7 +2,7 @@
 
 Here: the reasons of frames, links and requests, and the penalties that go with them.
 Not here: keeping scores (peers.py), frames (frames.py).
-Errors: 2400–2416.
+Errors: 2400–2418.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OTHER_CHAIN = Reason(
 OTHER_PROTOCOL = Reason(
     2405, "other_protocol", "theirs:count ours:count",
     "The peer speaks version {theirs} of the network protocol; this node speaks {ours}.",
-    "Update the older of the two programs.",
+    "Update the older of the two programs. The node asks again every few minutes.",
 )  # fmt: skip
 PEER_SILENT = Reason(
     2406, "peer_silent", "seconds:seconds",
@@ -89,6 +89,21 @@ HELLO_FALSE = Reason(
     2416, "hello_false", "",
     "The peer greets as a validator, but the signature is not of that key.", _PEER,
 )  # fmt: skip
+IDENTITY_SHARED = Reason(
+    2417, "identity_shared", "peer:text",
+    "Another running node has the network identity {peer} as well.",
+    "Stop one of the two. To run both, delete config/node_key.json in one home while it is stopped: it then "
+    "makes an identity of its own. A copied validator must never run beside its original.",
+)  # fmt: skip
+REFUSED_BY_PEER = Reason(
+    2418, "refused_by_peer", "peer:text code:count",
+    "{peer} does not take this node's connections, for the reason {code}.",
+    "`eubchain help error {code}` explains it. The node asks again every few minutes.",
+)  # fmt: skip
+
+
+class Unsuited(Fault):
+    """A peer cannot be talked with, and has broken no rule: it is told why and let go."""
 
 
 class PeerFault(Fault):

@@ -38,6 +38,8 @@ class Kind(IntEnum):
     VOTE = 5
     CERTIFICATE = 6
     EVIDENCE = 7
+    GOODBYE = 8
+    """The last frame, where one ends a connection that broke no rule."""
 
     TRANSACTIONS = 16
     ANNOUNCE = 17
@@ -76,6 +78,7 @@ BODY_BYTES_MAX: dict[Kind, int] = {
     Kind.VOTE: 512,
     Kind.CERTIFICATE: 64 * KIB,
     Kind.EVIDENCE: 4 * KIB,
+    Kind.GOODBYE: 64,
     Kind.TRANSACTIONS: 80 * KIB,
     Kind.ANNOUNCE: 64 * KIB,
     Kind.WANT: 64 * KIB,

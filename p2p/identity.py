@@ -163,3 +163,13 @@ def _is_host(kind: str, host: str) -> bool:
 
 def _malformed(text: str, why: str) -> Fault:
     return Fault(PEER_ADDRESS_MALFORMED, address=text[:256], why=why[:200])
+
+
+def is_local(address: str) -> bool:
+    """Whether an IP address is this machine's own; an unknown one counts as such."""
+    return address.startswith("127.") or address in ("::1", "")
+
+
+def subnet(address: str) -> str:
+    """The /24 of an IPv4 address, the /48 of an IPv6 one."""
+    return address.rpartition(".")[0] if "." in address else ":".join(address.split(":")[:3])

@@ -12,7 +12,7 @@ Errors: 2401–2411 as they are met.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import trio
@@ -24,28 +24,29 @@ from p2p import guard
 from p2p.faults import (
     FRAME_OUT_OF_PLACE,
     HELLO_MISSING,
-    OTHER_CHAIN,
-    OTHER_PROTOCOL,
+    IDENTITY_SHARED,
     PEER_SILENT,
     TOO_MANY_STREAMS,
     TOO_MUCH_UNREAD,
     PeerFault,
+    Unsuited,
 )
 from p2p.frames import Channel, Kind, answer_frames
+from p2p.greeting import read_hello
 from p2p.host import open_stream, protocol
+from p2p.identity import is_local, subnet
 from p2p.link import Exchange, Link, ask_on_stream, read_request, read_stream, write_stream
-from p2p.messages import HELLO, PROTOCOL_VERSION, Hello, read_body
+from p2p.messages import GOODBYE, Goodbye, Hello, read_body
 from p2p.net import (
     REQUEST_TIMEOUT_S,
     SILENCE_S_MAX,
-    Event,
     Frame,
     PeerDown,
     PeerUp,
     QueueFull,
     Request,
-    Traffic,
 )
+from p2p.owner import Owner
 
 log = structlog.get_logger("p2p")
 
@@ -53,37 +54,10 @@ WATCH_S = 0.05
 STREAMS_MAX = 40
 """Of one connection, both directions: 32 of the peer's and a handful of ours."""
 UNREAD_BYTES_MAX = 8 * 2**20
-
-
-class Owner(Protocol):
-    """What a life needs of the network it belongs to."""
-
-    genesis: bytes
-    chain_id: str
-    connections_per_subnet_max: int
-    traffic: Traffic
-    clock_ms: Callable[[], int]
-    make_hello: Callable[[], Hello]
-
-    def emit(self, event: Event) -> bool:
-        """Hand an event to the node if there is room at once."""
-        ...
-
-    async def emit_patiently(self, event: Event) -> None:
-        """Hand an event to the node, waiting while it is busy."""
-        ...
-
-    def is_banned(self, name: str) -> bool:
-        """A peer id or an address."""
-        ...
-
-    def punish(self, link: Link, why: str, points: int) -> None:
-        """Lower the score; the link is ended by the caller."""
-        ...
-
-    def answer_itself(self, link: Link, kind: Kind, body: bytes) -> bytes | None:
-        """Answer what needs no node: addresses of peers."""
-        ...
+RACE_S = 5.0
+"""Two connections that begin within it are two dials at once; a later one may be of another process."""
+GOODBYE_S = 1.0
+"""For the last frame to go out and be read."""
 
 
 class Life(INotifee):
@@ -142,14 +116,15 @@ class Life(INotifee):
         if why := self._unwelcome(link):
             self.end(link, why)
             return
+        shared = self._owner.identities.is_shared(link.peer, link.since_s)
         for other in [o for o in self._links.values() if o.peer == link.peer and o is not link]:
-            loser = self._loser(other, link)
-            self.end(loser, "another connection to the same peer is kept")
+            if not other.is_up or (link.since_s - other.since_s < RACE_S and not shared):
+                self.end(self._loser(other, link), "another connection to the same peer is kept")
         if not link.ended:
             async with self._contained(link):
                 agreement = await open_stream(self._host, link.connection, self._names[Channel.AGREEMENT])
                 pool = await open_stream(self._host, link.connection, self._names[Channel.POOL])
-                link.queues.put(Kind.HELLO, encode(self._owner.make_hello()))
+                link.queues.put(Kind.HELLO, encode(self._owner.hello()))
                 self._nursery.start_soon(self._write, link, agreement, link.queues.agreement)
                 self._nursery.start_soon(self._write, link, pool, link.queues.pool)
                 link.has_streams = True
@@ -158,9 +133,9 @@ class Life(INotifee):
     def _unwelcome(self, link: Link) -> str:
         if self._owner.is_banned(link.peer) or self._owner.is_banned(link.address):
             return "banned"
-        subnet = _subnet(link.address)
-        alike = sum(1 for other in self._links.values() if _subnet(other.address) == subnet)
-        if not _is_local(link.address) and alike > self._owner.connections_per_subnet_max:
+        around = subnet(link.address)
+        alike = sum(1 for other in self._links.values() if subnet(other.address) == around)
+        if not is_local(link.address) and alike > self._owner.connections_per_subnet_max:
             return "too many connections from its part of the network"
         return ""
 
@@ -172,7 +147,7 @@ class Life(INotifee):
         return old if new.is_outbound == keeps_outbound else new
 
     async def _come_up(self, link: Link) -> None:
-        if link.is_up or link.ended or link.hello is None or not link.has_streams:
+        if link.is_up or link.ended or link.is_refused or link.hello is None or not link.has_streams:
             return
         link.is_up = True
         self.up[link.peer] = link
@@ -240,16 +215,23 @@ class Life(INotifee):
         self.end(link, f"the peer closed its {channel.value} stream")
 
     async def _take_agreement(self, link: Link, kind: Kind, body: bytes) -> None:
-        if kind is Kind.HELLO or link.hello is None:
-            if kind is not Kind.HELLO:
-                raise PeerFault(HELLO_MISSING, kind=int(kind))
+        if link.is_refused:
+            return
+        if kind is Kind.GOODBYE:
+            self._owner.refused(link.peer, read_body(GOODBYE, kind, body).code)
+            self.end(link, "the peer does not take this node's connection")
+        elif kind is Kind.HELLO:
             if link.hello is not None:
                 raise PeerFault(FRAME_OUT_OF_PLACE, kind=int(kind), stream=Channel.AGREEMENT.value)
-            link.hello = self._greeted(body)
+            try:
+                self._greeted(link, read_hello(body, self._owner.genesis, self._owner.chain_id))
+            except Unsuited as unsuited:
+                self._refuse(link, unsuited)
             await self._come_up(link)
-            return
-        arrived_ms = self._owner.clock_ms()
-        await self._pass_on(link, kind, body, arrived_ms)
+        elif link.hello is None:
+            raise PeerFault(HELLO_MISSING, kind=int(kind))
+        else:
+            await self._pass_on(link, kind, body, self._owner.clock_ms())
 
     async def _take_pool(self, link: Link, kind: Kind, body: bytes) -> None:
         await self._pass_on(link, kind, body, self._owner.clock_ms())
@@ -264,13 +246,31 @@ class Life(INotifee):
         if not self._owner.emit(event):
             await self._owner.emit_patiently(event)
 
-    def _greeted(self, body: bytes) -> Hello:
-        hello = read_body(HELLO, Kind.HELLO, body)
-        if hello.version != PROTOCOL_VERSION:
-            raise PeerFault(OTHER_PROTOCOL, theirs=hello.version, ours=PROTOCOL_VERSION)
-        if hello.genesis != self._owner.genesis:
-            raise PeerFault(OTHER_CHAIN, theirs=hello.chain_id, ours=self._owner.chain_id)
-        return hello
+    def _greeted(self, link: Link, hello: Hello) -> None:
+        """Take a greeting; raise `Unsuited` 2417 for another node of the identity of one that is here."""
+        link.hello, other, now_s = hello, self.up.get(link.peer), trio.current_time()
+        if self._owner.identities.greeted(link.peer, hello.instance, now_s):
+            log.warning("two running nodes share one network identity", peer=link.peer)
+        if other is None or other is link or other.hello is None:
+            return
+        if other.hello.instance == hello.instance:
+            self.end(self._loser(other, link), "another connection to the same peer is kept")
+        elif self._owner.identities.is_shared(link.peer, now_s):
+            raise Unsuited(IDENTITY_SHARED, peer=link.peer)
+        else:
+            self.end(other, "the peer was started again")
+
+    def _refuse(self, link: Link, why: Unsuited) -> None:
+        """End a connection that broke no rule, a moment after saying why."""
+        link.is_refused = True
+        log.debug("a connection is refused", peer=link.peer, why=str(why))
+        self._nursery.start_soon(self._say_goodbye, link, why)
+
+    async def _say_goodbye(self, link: Link, why: Unsuited) -> None:
+        async with self._contained(link):
+            link.queues.put(Kind.GOODBYE, encode(Goodbye(why.reason.code)))
+            await trio.sleep(GOODBYE_S)
+        self.end(link, str(why))
 
     # ------------------------------------------------------------ requests
 
@@ -387,12 +387,3 @@ class _Contained:
             log.error("a link met a bug, of ours or of the library", peer=self._link.peer, exc_info=error)
         self._life.end(self._link, f"{type(error).__name__}: {error}")
         return True
-
-
-def _is_local(address: str) -> bool:
-    return address.startswith("127.") or address in ("::1", "")
-
-
-def _subnet(address: str) -> str:
-    """The /24 of an IPv4 address, the /48 of an IPv6 one."""
-    return address.rpartition(".")[0] if "." in address else ":".join(address.split(":")[:3])

@@ -56,6 +56,8 @@ class Link:
         self.hello: Hello | None = None
         self.has_streams = False
         self.is_up = False
+        self.is_refused = False
+        """Being told why it ends; what it says is no longer heard."""
         self.settled = trio.Event()
         """Set when the link is up or over."""
         self.ended = ""

@@ -21,7 +21,9 @@ from consensus.types.errors import Rejected
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
 from p2p.frames import ANSWER_BYTES_MAX, BODY_BYTES_MAX, Kind, answer_bytes_max
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""Of everything that nodes say to each other: kinds, records, what is signed. Raised by any change of it that
+a node of the version before would not understand; nodes of different versions do not talk."""
 ADDRESSES_MAX = 8
 """Addresses of one node."""
 ADDRESS_BYTES_MAX = 256
@@ -53,6 +55,15 @@ class Hello(Record, frozen=True):
     validator_key: Key32 | None
     signature: Sig64 | None
     """Of the validator key over network and peer id."""
+    instance: Annotated[bytes, Meta(min_length=16, max_length=16)] = bytes(16)
+    """Drawn by the network part when the process starts: two that take turns share one identity."""
+
+
+class Goodbye(Record, frozen=True):
+    """Why the connection ends, where no rule was broken."""
+
+    code: Annotated[int, Meta(ge=1, le=9999)]
+    """Of the error: 2404, 2405, 2417."""
 
 
 class Status(Record, frozen=True):
@@ -209,6 +220,7 @@ class AddressRecords(Record, frozen=True):
 
 _CAP = BODY_BYTES_MAX
 HELLO = Codec[Hello](Hello, _CAP[Kind.HELLO])
+GOODBYE = Codec[Goodbye](Goodbye, _CAP[Kind.GOODBYE])
 STATUS = Codec[Status](Status, _CAP[Kind.STATUS])
 PROPOSAL_MESSAGE = Codec[ProposalMessage](ProposalMessage, _CAP[Kind.PROPOSAL])
 BLOCK_PART = Codec[BlockPart](BlockPart, _CAP[Kind.BLOCK_PART])

@@ -9,6 +9,7 @@ Errors: 2410 peer_gone, 2411 request_unanswered, 2412 address_taken, 2415 networ
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import deque
@@ -18,14 +19,24 @@ from typing import Any, NamedTuple
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
 from p2p import guard
 from p2p.book import AddressBook
 from p2p.discovery import Dialler, exchange_addresses
-from p2p.faults import ADDRESS_TAKEN, NETWORK_KEEPS_FAILING, PEER_GONE, REQUEST_UNANSWERED, PeerFault
+from p2p.faults import (
+    ADDRESS_TAKEN,
+    IDENTITY_SHARED,
+    NETWORK_KEEPS_FAILING,
+    PEER_GONE,
+    REFUSED_BY_PEER,
+    REQUEST_UNANSWERED,
+    PeerFault,
+)
 from p2p.frames import Kind, frame
+from p2p.greeting import Identities
 from p2p.host import claim_port, listen_address, make_host
 from p2p.identity import NodeKey, parse_address
 from p2p.life import Life
@@ -41,6 +52,7 @@ DEATHS_WITHIN_S = 600.0
 REBUILD_S_MIN = 0.2
 REBUILD_S_MAX = 5.0
 PEERS_ENOUGH = 8
+TOLD_MAX = 1000
 
 
 class Settings(NamedTuple):
@@ -83,6 +95,10 @@ class LibP2PNet:
         self._scores = Scores(data / "bans.json" if data else None)
         self._send_events, self._events = trio.open_memory_channel[Event](EVENTS_MAX)
         self._life: Life | None = None
+        self.identities = Identities()
+        self._instance = os.urandom(16)
+        self._told: set[tuple[str, int]] = set()
+        """What was said of refusals: once each."""
         self._asking = trio.Semaphore(REQUESTS_MAX)
         self._dice = random.Random()
         self._dialler = Dialler(self, settings.connections_max // 2, self._dice)
@@ -206,6 +222,21 @@ class LibP2PNet:
         link = self._life.up.get(peer) if self._life else None
         if link is not None and self._life is not None:
             self._life.blame(link, fault)
+
+    def hello(self) -> Hello:
+        """This node's greeting, with the mark of this process."""
+        return replace(self.make_hello(), instance=self._instance)
+
+    def refused(self, peer: str, code: int) -> None:
+        """A peer does not take this node's connection: say so once, and leave it in peace for a while."""
+        self._dialler.refused(peer)
+        fault = Fault(REFUSED_BY_PEER, peer=peer, code=code)
+        about = (peer, code)
+        if code == IDENTITY_SHARED.code:
+            fault, about = Fault(IDENTITY_SHARED, peer=self.me), ("", code)
+        if about not in self._told and len(self._told) < TOLD_MAX:
+            self._told.add(about)
+            log.error(str(fault), hint=fault.reason.hint.format(**fault.facts))
 
     def linked(self) -> set[str]:
         """Peers with a connection."""

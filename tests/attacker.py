@@ -17,11 +17,11 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from consensus.types.codec import encode
-from p2p.frames import Kind, frame
+from p2p.frames import Channel, FrameReader, Kind, frame
 from p2p.guard import LIBRARY_ERRORS
 from p2p.host import make_host, open_stream, protocol
 from p2p.identity import NodeKey, PeerAddress, parse_address
-from p2p.messages import PROTOCOL_VERSION, Hello
+from p2p.messages import GOODBYE, PROTOCOL_VERSION, Hello
 
 DATA, WINDOW_UPDATE, PING, GO_AWAY = 0, 1, 2, 3
 SYN = 1
@@ -38,6 +38,14 @@ class Attacker:
     def __init__(self, host: Any, key: NodeKey, victim: PeerAddress, genesis: bytes, chain_id: str) -> None:
         self.host, self.key, self.victim = host, key, victim
         self.genesis, self.chain_id = genesis, chain_id
+        self.heard: list[tuple[Kind, bytes]] = []
+        """What the victim has said on agreement streams."""
+
+    def told_goodbye(self) -> list[int]:
+        """The reasons of the goodbyes heard since the last call."""
+        codes = [GOODBYE.decode(body).code for kind, body in self.heard if kind is Kind.GOODBYE]
+        self.heard.clear()
+        return codes
 
     async def dial(self) -> Any:
         """A fresh connection; raises when the victim refuses it."""
@@ -85,6 +93,8 @@ async def attacker(address: str, genesis: bytes, chain_id: str) -> AsyncIterator
     key = NodeKey(os.urandom(32))
     host = make_host(key, [Multiaddr("/ip4/127.0.0.1/tcp/0")], (), 64, "")
 
+    hostile = Attacker(host, key, parse_address(address), genesis, chain_id)
+
     async def swallow(stream: Any) -> None:
         try:
             while await stream.read(65536):
@@ -92,7 +102,15 @@ async def attacker(address: str, genesis: bytes, chain_id: str) -> AsyncIterator
         except LIBRARY_ERRORS as error:  # at the end of a connection
             del error
 
-    for channel in ("cons", "pool", "req"):
-        host.set_stream_handler(protocol(genesis, channel), swallow)
+    async def listen(stream: Any) -> None:
+        reader = FrameReader(Channel.AGREEMENT)
+        try:
+            while data := await stream.read(65536):
+                hostile.heard += reader.feed(data)
+        except LIBRARY_ERRORS as error:  # likewise
+            del error
+
+    for channel, handler in (("cons", listen), ("pool", swallow), ("req", swallow)):
+        host.set_stream_handler(protocol(genesis, channel), handler)
     async with host.run(listen_addrs=[]):
-        yield Attacker(host, key, parse_address(address), genesis, chain_id)
+        yield hostile

@@ -17,9 +17,10 @@ import pytest
 import trio
 
 from consensus.types.codec import encode
+from p2p.faults import OTHER_CHAIN, OTHER_PROTOCOL
 from p2p.frames import BODY_BYTES_MAX, Kind, frame
 from p2p.guard import LIBRARY_ERRORS
-from p2p.messages import Status
+from p2p.messages import PROTOCOL_VERSION, Status
 from tests.attacker import DATA, SYN, Attacker, attacker, is_ended, yamux_header
 from tests.node_world import NodeProcess, found, running
 
@@ -202,13 +203,29 @@ async def test_who_breaks_a_rule_of_the_frames_loses_the_connection(victim: Vict
     await victim.assert_well()
 
 
-@pytest.mark.parametrize("changes", [{"genesis": bytes(32)}, {"version": 99}], ids=["network", "version"])
-async def test_a_stranger_of_another_network_or_version_is_sent_away(victim: Victim, changes: Any) -> None:
+@pytest.mark.parametrize(
+    "hello",
+    [
+        lambda hostile: hostile.hello(genesis=bytes(32)),
+        lambda hostile: hostile.hello(version=PROTOCOL_VERSION - 1),
+        lambda hostile: frame(Kind.HELLO, encode((99, {"a": b"greeting"}, ["of", "another"], "time"))),
+    ],
+    ids=["network", "older", "newer"],
+)
+async def test_a_stranger_of_another_network_or_version_is_sent_away_and_not_banned(
+    victim: Victim, hello: Any
+) -> None:
+    """It is told why; once it has been put right, the same peer id is welcome."""
     async with victim.attacked() as hostile:
-        connection = await hostile.dial()
-        agreement = await hostile.stream(connection, "cons")
-        await agreement.write(hostile.hello(**changes))
-        assert await is_ended(connection)
+        for _ in range(4):
+            connection = await hostile.dial()
+            agreement = await hostile.stream(connection, "cons")
+            await agreement.write(hello(hostile))
+            assert await is_ended(connection)
+            (reason,) = hostile.told_goodbye()
+            assert reason in (OTHER_CHAIN.code, OTHER_PROTOCOL.code)
+        await hostile.greeted()
+        await victim.until_peer(hostile)
 
 
 async def test_who_claims_a_validator_key_without_its_signature_is_sent_away(victim: Victim) -> None:

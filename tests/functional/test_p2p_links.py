@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from consensus.types.errors import Fault
 from p2p.faults import ADDRESS_TAKEN, NETWORK_KEEPS_FAILING, PEER_GONE, REQUEST_UNANSWERED
@@ -28,11 +30,16 @@ GENESIS = bytes(range(32))
 WAIT_S = 30
 
 
-def make_net(port: int = 0, bootstrap: tuple[str, ...] = (), key: NodeKey | None = None) -> LibP2PNet:
+def make_net(
+    port: int = 0,
+    bootstrap: tuple[str, ...] = (),
+    key: NodeKey | None = None,
+    version: int = PROTOCOL_VERSION,
+) -> LibP2PNet:
     """A network part of a test's own network."""
 
     def hello() -> Hello:
-        return Hello(PROTOCOL_VERSION, "links", GENESIS, 1, "test", "", None, None)
+        return Hello(version, "links", GENESIS, 1, "test", "", None, None)
 
     settings = Settings(f"127.0.0.1:{port}", bootstrap=bootstrap)
     key = key or NodeKey(os.urandom(32))
@@ -68,6 +75,17 @@ async def next_event(net: LibP2PNet, kind: type) -> object:
             event = await net.events.receive()
             if isinstance(event, kind):
                 return event
+
+
+def said(log: Sequence[Any], words: str) -> list[Any]:
+    """The lines of a log that begin with these words."""
+    return [line for line in log if line["event"].startswith(words)]
+
+
+async def until_said(log: Sequence[Any], words: str, times: int = 1) -> None:
+    """Until the log has so many such lines."""
+    while len(said(log, words)) < times:  # noqa: ASYNC110  # a list of lines is no event
+        await trio.sleep(0.05)
 
 
 async def test_two_that_dial_each_other_at_once_keep_one_connection():
@@ -217,3 +235,57 @@ async def test_the_events_of_a_busy_node_slow_the_sender_and_lose_nothing_of_agr
         for number in range(total):
             frame = await next_event(first, Frame)
             assert frame.body == number.to_bytes(4, "big")
+
+
+async def test_two_nodes_of_one_identity_are_told_and_do_not_fight():
+    """A home was copied and both run: one stays connected, the other says what is wrong, once, and waits."""
+    with trio.fail_after(2 * WAIT_S), capture_logs() as log:
+        async with trio.open_nursery() as nursery:
+            middle = make_net()
+            known = await nursery.start(middle.run)
+            key = NodeKey(os.urandom(32))
+            twins = [make_net(bootstrap=(known,), key=key) for _ in range(2)]
+            for twin in twins:
+                await nursery.start(twin.run)
+            await until_said(log, "2417 identity_shared")
+            with trio.move_on_after(5):  # of rest: nobody leaves any more
+                while middle.events.statistics().current_buffer_used:
+                    middle.events.receive_nowait()
+                await next_event(middle, PeerDown)
+                raise AssertionError("they still take turns")
+            assert len(told := said(log, "2417 identity_shared")) <= 2, "each of the two says it once"
+            assert "node_key.json" in told[0]["hint"]
+            assert len(said(log, "two running nodes share one network identity")) == 1
+            assert [len(net.peers()) for net in (middle, *twins)].count(1) == 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_is_started_again_is_no_second_one():
+    async with pair() as (first, *_):
+        key = NodeKey(os.urandom(32))
+        for _ in range(3):
+            async with trio.open_nursery() as life:
+                again = make_net(bootstrap=(first.address,), key=key)
+                await life.start(again.run)
+                await next_event(again, PeerUp)
+                life.cancel_scope.cancel()
+        assert not first.identities.is_shared(key.peer_id, trio.current_time())
+
+
+@pytest.mark.parametrize("version", [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1], ids=["older", "newer"])
+async def test_nodes_of_different_versions_say_so_and_leave_each_other_in_peace(version: int):
+    """Nobody loses points; the one that dials waits for a minute or so, and has said why once."""
+    with trio.fail_after(2 * WAIT_S), capture_logs() as log:
+        async with trio.open_nursery() as nursery:
+            first = make_net()
+            other = make_net(bootstrap=(await nursery.start(first.run),), version=version)
+            await nursery.start(other.run)
+            await until_said(log, "2418 refused_by_peer")
+            (told,) = said(log, "2418 refused_by_peer")
+            assert "for the reason 2405" in told["event"]
+            backoff = other._dialler._backoffs[first.me]
+            assert not backoff.may_dial(trio.current_time() + 20)
+            assert [net.peers() for net in (first, other)] == [[], []]
+            assert first._scores.score(other.me, time.time()) == 0
+            assert other._scores.score(first.me, time.time()) == 0
+            nursery.cancel_scope.cancel()

@@ -27,6 +27,7 @@ from p2p.messages import (
     ADDRESS_RECORDS,
     BLOCK_PART,
     GET_TRANSACTIONS,
+    GOODBYE,
     HELLO,
     PROPOSAL_MESSAGE,
     STATUS,
@@ -35,6 +36,7 @@ from p2p.messages import (
     AddressRecords,
     BlockPart,
     GetTransactions,
+    Goodbye,
     Hello,
     ProposalMessage,
     Status,
@@ -170,7 +172,8 @@ HASH, SIGNATURE = bytes(range(32)), bytes(64)
 BIG = INTEGER_MAX
 HEADER = Header(BIG, BIG, BIG, BIG, HASH, bytes(20), HASH, HASH, HASH, HASH, HASH, HASH, HASH)
 LARGEST = [
-    (Kind.HELLO, HELLO, Hello(BIG, "c" * 64, HASH, BIG, "m" * 64, "a" * 256, HASH, SIGNATURE)),
+    (Kind.HELLO, HELLO, Hello(BIG, "c" * 64, HASH, BIG, "m" * 64, "a" * 256, HASH, SIGNATURE, b"i" * 16)),
+    (Kind.GOODBYE, GOODBYE, Goodbye(9999)),
     (Kind.STATUS, STATUS, Status(BIG, BIG, BIG, HASH, BIG)),
     (
         Kind.PROPOSAL,
