@@ -29,7 +29,7 @@ from vm.claims import Judge, judge_here
 from vm.fees import Room
 from vm.funds import ACCOUNTS
 from vm.head import HEADS, Head
-from vm.inclusion import Broken, include
+from vm.inclusion import BLOCK_FULL, Broken, include
 from vm.registry import DUE_HANDLERS
 from vm.rules import Rules
 from vm.slices import SLICE_DRAWS, SLICE_TRANSACTIONS, to_the_end
@@ -42,6 +42,9 @@ MISSED_ROUNDS_MAX = 1_000
 A header may name any round below 2**32, so counting them all would let one stop the network. After so many
 rounds the tally says what it has to: a height takes days by then, and all of a set's turns have come.
 """
+
+FULL_MAX = 256
+"""A builder stops when so many found no room: smaller ones may have fitted, but not many more do."""
 
 TRANSACTION_REFUSED = Reason(
     1902,
@@ -172,19 +175,28 @@ def _fill(
     skipped: list[Skipped] = []
     receipts: list[Receipt] = []
     touched: list[tuple[bytes, ...]] = []
-    tips = 0
+    tips = full = 0
+    left_out: dict[bytes, int] = {}
+    """The nonce that was left out, by sender: what follows it cannot stand in the block either."""
     for index, candidate in enumerate(candidates):
         if index % SLICE_TRANSACTIONS == 0:
             yield
-        if enough():
+        if enough() or full >= FULL_MAX:
             break
+        body = candidate.transaction.body
+        if body.nonce > left_out.get(body.sender, body.nonce):
+            continue
         try:
             receipt, tip = include(state, room, candidate)
         except (Rejected, Broken) as cause:
             if strict:
                 _refuse(index, candidate, cause)
             skipped.append(Skipped(candidate, cause))
+            full += isinstance(cause, Rejected) and cause.reason is BLOCK_FULL
+            left_out.setdefault(body.sender, body.nonce)
             continue
+        if left_out:
+            left_out.pop(body.sender, None)
         tips += tip
         included.append(candidate)
         receipts.append(receipt)

@@ -15,13 +15,15 @@ from consensus.types.genesis import Upgrade
 from consensus.types.params import DEV
 from consensus.types.transaction import Candidate
 from tests.world import World
-from vm import inclusion, validity
+from vm import inclusion, transition, validity
 from vm.account import Transfer
-from vm.inclusion import Broken
+from vm.fees import Room
+from vm.inclusion import Broken, include
 from vm.operation import Cost, Operation
 from vm.registry import OPERATION_OF, decode_candidate
 from vm.rules import VERSION_UNSUPPORTED
-from vm.transition import TRANSACTION_REFUSED, BlockInvalid, apply_block, apply_in_slices
+from vm.state import State
+from vm.transition import FULL_MAX, TRANSACTION_REFUSED, BlockInvalid, apply_block, apply_in_slices
 
 Change = Callable[[Header], Header]
 
@@ -251,3 +253,49 @@ def test_an_operation_that_declares_too_few_entries_is_a_bug(
     _, outcome = world.build(world.pending)
     assert isinstance(outcome.skipped[0].cause, Broken)
     assert len(outcome.included) == 1
+
+
+def test_one_that_is_left_out_costs_a_builder_no_tries_of_what_follows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sender's next ones cannot stand in the block; a run of sixty-four would cost as many tries."""
+    world = World()
+    tried = counting_tries(monkeypatch)
+    for nonce in range(1, 20):  # the first is missing
+        world.submit("alice", Transfer(world["bob"].address, 1), nonce=nonce)
+    world.submit("carol", Transfer(world["bob"].address, 1))
+    _, outcome = world.build(world.pending)
+    assert len(tried) == 2
+    assert [c.transaction.body.sender for c in outcome.included] == [world["carol"].address]
+
+
+def test_the_same_nonce_again_may_stand_where_the_first_could_not(world: World) -> None:
+    world.submit("alice", Transfer(world["bob"].address, 1), nonce=0, valid_until=0)
+    world.submit("alice", Transfer(world["bob"].address, 2), nonce=0)
+    world.submit("alice", Transfer(world["bob"].address, 3), nonce=1)
+    _, outcome = world.build(world.pending)
+    assert [c.transaction.body.payload.amount for c in outcome.included] == [2, 3]
+
+
+def test_a_builder_stops_when_many_found_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full block is full: what waits behind it is not tried, however much that is."""
+    params = msgspec.structs.replace(DEV, chain=msgspec.structs.replace(DEV.chain, block_transactions_max=5))
+    world = World(params, people=tuple(f"p{number}" for number in range(400)))
+    tried = counting_tries(monkeypatch)
+    for number in range(400):
+        world.submit(f"p{number}", Transfer(world["p0"].address, 1))
+    _, outcome = world.build(world.pending)
+    assert len(outcome.included) == 5
+    assert len(tried) == 5 + FULL_MAX
+
+
+def counting_tries(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """txids that a block tried to include."""
+    tried: list[bytes] = []
+
+    def counted(state: State, room: Room, candidate: Candidate[Any]) -> Any:
+        tried.append(candidate.txid)
+        return include(state, room, candidate)
+
+    monkeypatch.setattr(transition, "include", counted)
+    return tried
