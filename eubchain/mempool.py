@@ -1,7 +1,8 @@
 """The mempool: transactions that wait for a block, in bounds and in the order a block takes them.
 
-Here: admission, replacement, eviction, the order for building, what leaves after a block.
-Not here: signatures (checked before admission, once per node: eubchain/node/workers.py), execution.
+Here: admission, replacement, eviction, what a live proposal keeps here, what leaves after a block.
+Not here: signatures (checked before admission, once per node: eubchain/node/workers.py), execution; the
+orders for building and for eviction (mempool_order.py).
 Keeps: one transaction per sender and nonce; never more than its counts and bytes; what evicts pays
 more than what it evicts; nothing here decides validity, so a wrong guess costs a skipped candidate.
 Errors: 2200–2204, 2208; 1011–1013 as blocks refuse them.
@@ -9,15 +10,16 @@ Errors: 2200–2204, 2208; 1011–1013 as blocks refuse them.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
 from consensus.types.errors import Reason, Rejected
 from consensus.types.transaction import Candidate
+from eubchain.mempool_order import Entry, Heads, IsDue, Prices
 from vm.inclusion import EXPIRED, LIFETIME_TOO_LONG, PRICE_TOO_LOW
 
 NONCE_WINDOW = 64
@@ -27,8 +29,10 @@ REPLACEMENT_PERCENT = 110
 SEEN_MAX = 200_000
 """Identities remembered after they left, so that gossip cannot bring them back to be checked again."""
 EVIDENCE_MAX = 64
-HEAP_SLACK = 1_000
-"""Entries that left and may stay in the heap of prices before it is dropped."""
+HELD_BLOCKS_MAX = 3
+"""Live proposals whose transactions are kept: of two rounds, and one to come."""
+SLICE_LEAVING = 128
+"""Transactions that leave between two pauses: about a millisecond."""
 
 NONCE_USED = Reason(
     2200,
@@ -89,16 +93,6 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     spendable: int
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A waiting transaction."""
-
-    candidate: Candidate[Any]
-    cost_max: int
-    """Grains it can cost at most: its fee and what it moves out."""
-    order: int
-    """Arrival, which breaks ties of price."""
-
-
 class Pricing(NamedTuple):
     """What the rules say about a transaction's cost, injected so that this room knows no rules."""
 
@@ -124,9 +118,14 @@ class Mempool:
         """By their bytes, which are of these very objects: finding one costs less than naming it."""
         self._evidence: OrderedDict[bytes, Candidate[Any]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        self._cheapest: list[tuple[int, int, bytes]] | None = None
-        """Waiting transactions by price, while the pool is full enough to need it; entries that left stay
-        in the heap until they are met."""
+        self._heads = Heads(self._queues, pricing.is_lane_type)
+        self._prices = Prices()
+        self._held: OrderedDict[bytes, frozenset[bytes]] = OrderedDict()
+        """wtxids by live proposal: nothing of them is evicted."""
+        self._replaced: dict[bytes, Candidate[Any]] = {}
+        """Transactions of live proposals that were replaced meanwhile: their bytes stay at hand."""
+        self._spared: list[Entry] = []
+        """What eviction met and passed over, for a live proposal's sake."""
         self._until: dict[int, set[bytes]] = {}
         """txids by the last height that may include them, so that expiry looks at one set a block."""
         self._order = 0
@@ -143,7 +142,7 @@ class Mempool:
     def by_wtxid(self, wtxid: bytes) -> Candidate[Any] | None:
         """The waiting transaction with exactly these bytes."""
         entry = self._by_wtxid.get(wtxid)
-        return entry.candidate if entry else self._evidence.get(wtxid)
+        return entry.candidate if entry else self._evidence.get(wtxid) or self._replaced.get(wtxid)
 
     def by_raw(self, raw: bytes) -> Candidate[Any] | None:
         """The waiting transaction with exactly these bytes, evidence apart, for whoever has no name of it."""
@@ -173,8 +172,13 @@ class Mempool:
         queue = self._queues.get(sender, {})
         return [queue[nonce].candidate for nonce in sorted(queue)]
 
-    def add(self, candidate: Candidate[Any], sender: Sender, next_height: int) -> bool:
-        """Take a transaction whose signature verified; False when it waits already; raise `Rejected`."""
+    def add(
+        self, candidate: Candidate[Any], sender: Sender, next_height: int, *, is_due: bool = False
+    ) -> bool:
+        """Take a transaction whose signature verified; False when it waits already; raise `Rejected`.
+
+        `is_due` says that the state at the head makes it due: a block looks at it first.
+        """
         if candidate.txid in self._by_txid:
             return False
         if self._pricing.is_evidence(candidate):
@@ -200,8 +204,14 @@ class Mempool:
         except Rejected:
             if replaced is not None:
                 self._insert(replaced)  # whoever cannot replace it keeps it; its room is still there
+                self._heads.reached(body.sender, sender.nonce)
             raise
         self._insert(Entry(candidate, cost, self._order))
+        self._heads.reached(body.sender, sender.nonce)
+        if is_due:
+            self._heads.found_due(candidate)
+        if replaced is not None and self._is_held(replaced.candidate.wtxid):
+            self._replaced[replaced.candidate.wtxid] = replaced.candidate
         return True
 
     def _check(self, candidate: Candidate[Any], sender: Sender, next_height: int) -> None:
@@ -236,29 +246,39 @@ class Mempool:
         return True
 
     def _make_room(self, candidate: Candidate[Any]) -> None:
-        """Evict the cheapest, never for something that pays no more."""
+        """Evict the cheapest, never for something that pays no more, nor what a live proposal names."""
         size = len(candidate.raw)
         price = candidate.transaction.body.max_price
         while len(self._by_txid) >= self._limits.count_max or self.bytes + size > self._limits.bytes_max:
-            cheapest = self._pop_cheapest()
-            if cheapest.candidate.transaction.body.max_price >= price:
-                heapq.heappush(self._priced(), _by_price(cheapest))
-                raise Rejected(MEMPOOL_FULL, need=cheapest.candidate.transaction.body.max_price)
-            self._remove(cheapest)
+            txid = self._prices.cheapest()
+            if txid is None:
+                raise Rejected(MEMPOOL_FULL, need=price)
+            cheapest = self._by_txid[txid]
+            least = cheapest.candidate.transaction.body.max_price
+            if least >= price:
+                raise Rejected(MEMPOOL_FULL, need=least)
+            if self._is_held(cheapest.candidate.wtxid):
+                self._prices.remove(least, txid)
+                self._spared.append(cheapest)
+            else:
+                self._remove(cheapest)
 
-    def _priced(self) -> list[tuple[int, int, bytes]]:
-        """The heap of prices, made when it is first needed: below its bounds a pool never looks at it."""
-        if self._cheapest is None:
-            self._cheapest = [_by_price(entry) for entry in self._by_txid.values()]
-            heapq.heapify(self._cheapest)
-        return self._cheapest
+    def _is_held(self, wtxid: bytes) -> bool:
+        return any(wtxid in names for names in self._held.values())
 
-    def _pop_cheapest(self) -> Entry:
-        while True:
-            _, order, txid = heapq.heappop(self._priced())
-            entry = self._by_txid.get(txid)
-            if entry is not None and entry.order == -order:
-                return entry
+    def hold(self, block: bytes, wtxids: Iterable[bytes]) -> None:
+        """A proposal is alive: what it names is not evicted, and found also once it was replaced.
+
+        Of more than a few at a time, the oldest is let go.
+        """
+        self._held[block] = frozenset(wtxids)
+        while len(self._held) > HELD_BLOCKS_MAX:
+            self._held.popitem(last=False)
+
+    def release(self) -> None:
+        """No proposal is alive: its height is over."""
+        self._held.clear()
+        self._replaced.clear()
 
     def _insert(self, entry: Entry) -> None:
         candidate = entry.candidate
@@ -274,10 +294,7 @@ class Mempool:
         alike.add(candidate.txid)
         self.bytes += len(candidate.raw)
         self._order += 1
-        if self._cheapest is not None:
-            heapq.heappush(self._cheapest, _by_price(entry))
-            if len(self._cheapest) > 2 * len(self._by_txid) + HEAP_SLACK:
-                self._cheapest = None
+        self._prices.add(body.max_price, candidate.txid)
 
     def _remove(self, entry: Entry) -> None:
         candidate = entry.candidate
@@ -294,6 +311,8 @@ class Mempool:
         alike.discard(candidate.txid)
         if not alike:
             del self._until[body.valid_until]
+        self._prices.remove(body.max_price, candidate.txid)
+        self._heads.left(body.sender)
         self.bytes -= len(candidate.raw)
         self._seen[candidate.wtxid] = None
         if len(self._seen) > SEEN_MAX:
@@ -308,56 +327,63 @@ class Mempool:
             for evidence in [c for c in self._evidence.values() if c.txid == txid]:
                 del self._evidence[evidence.wtxid]
 
-    def for_block(self, base_price: int, nonce_of: Callable[[bytes], int]) -> Iterator[Candidate[Any]]:
-        """Waiting transactions in the order a block takes them.
+    def for_block(self, base_price: int, is_due: IsDue) -> Generator[None, None, Iterator[Candidate[Any]]]:
+        """Stepwise: waiting transactions in the order a block takes them.
 
-        Evidence first, then what may use the lane, then by the tip that the proposer would get;
-        each sender's in nonce order. The caller stops when the block is full.
+        Evidence first, then what is due, then by the tip that the proposer would get; each sender's in
+        nonce order. The caller stops when the block is full. `is_due` is asked of a bounded number.
         """
-        yield from list(self._evidence.values())
-        heads: list[tuple[int, int, int, bytes, int]] = []
+        evidence = list(self._evidence.values())
+        taken = yield from self._heads.for_block(base_price, is_due)
+        return chain(evidence, taken)
 
-        def push(sender: bytes, nonce: int) -> None:
-            entry = self._queues.get(sender, {}).get(nonce)
-            if entry is None:
-                return
-            body = entry.candidate.transaction.body
-            lane = self._pricing.is_lane_type(entry.candidate)
-            tip = min(body.tip, body.max_price - base_price)
-            if tip >= 0 or lane:
-                heapq.heappush(heads, (0 if lane else 1, -tip, entry.order, sender, nonce))
-
-        for sender in list(self._queues):
-            push(sender, nonce_of(sender))
-        while heads:
-            _, _, _, sender, nonce = heapq.heappop(heads)
-            entry = self._queues.get(sender, {}).get(nonce)
-            if entry is not None:
-                yield entry.candidate
-                push(sender, nonce + 1)
+    def not_due(self, candidate: Candidate[Any]) -> None:
+        """A block refused it its place among what is due: it waits among the ordinary ones."""
+        self._heads.found_undue(candidate)
 
     def after_block(
         self, included: Iterable[Candidate[Any]], height: int, nonce_of: Callable[[bytes], int]
-    ) -> list[Candidate[Any]]:
-        """Forget what a block included or made impossible; return what expired, to tell its watchers."""
+    ) -> Generator[None, None, list[Candidate[Any]]]:
+        """Stepwise: forget what a block included or made impossible; returns what expired."""
         touched: dict[bytes, None] = {}
-        for candidate in included:
+        for count, candidate in enumerate(included, 1):
             if self._pricing.is_evidence(candidate):
                 self._forget_offender(candidate.transaction.body.payload.key)
             touched[candidate.transaction.body.sender] = None
             self.drop(candidate.txid)
-        for sender in touched:
+            if not count % SLICE_LEAVING:
+                yield
+        for count, sender in enumerate(touched, 1):
             nonce = nonce_of(sender)
             for stale in [e for n, e in self._queues.get(sender, {}).items() if n < nonce]:
                 self._remove(stale)
-        expired = [
-            self._by_txid[txid]
-            for until in sorted(u for u in self._until if u <= height)
-            for txid in sorted(self._until[until])
-        ]
-        for entry in expired:
-            self._remove(entry)
-        return [entry.candidate for entry in expired]
+            self._heads.reached(sender, nonce)
+            if not count % SLICE_LEAVING:
+                yield
+        expired: list[Candidate[Any]] = []
+        for until in sorted(u for u in self._until if u <= height):
+            for txid in sorted(self._until[until]):
+                entry = self._by_txid.get(txid)
+                if entry is None:
+                    continue  # it left while this paused
+                self._remove(entry)
+                expired.append(entry.candidate)
+                if not len(expired) % SLICE_LEAVING:
+                    yield
+        yield from self._unspare()
+        return expired
+
+    def _unspare(self) -> Generator[None, None, None]:
+        """What was passed over for a proposal that is over may be evicted again."""
+        spared, self._spared = self._spared, []
+        for count, entry in enumerate(spared, 1):
+            if self._by_txid.get(entry.candidate.txid) is entry:
+                if self._is_held(entry.candidate.wtxid):
+                    self._spared.append(entry)
+                else:
+                    self._prices.add(entry.candidate.transaction.body.max_price, entry.candidate.txid)
+            if not count % SLICE_LEAVING:
+                yield
 
     def _forget_offender(self, key: bytes) -> None:
         """Whoever is punished is punished once: other evidence against the key is of no more use."""
@@ -371,8 +397,3 @@ class Mempool:
             return None
         mine = (-entry.candidate.transaction.body.tip, entry.order)
         return sum(1 for e in self._by_txid.values() if (-e.candidate.transaction.body.tip, e.order) < mine)
-
-
-def _by_price(entry: Entry) -> tuple[int, int, bytes]:
-    """Its place among the cheapest: the lowest price first, of equal ones the latest."""
-    return entry.candidate.transaction.body.max_price, -entry.order, entry.candidate.txid

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -40,9 +41,10 @@ from tests.world import World, verify_all
 from vm import funds
 from vm import head as heads
 from vm.fees import Room
-from vm.inclusion import include
+from vm.inclusion import include, is_due
 from vm.registry import TRANSACTION, check_stateless, decode_candidate
 from vm.rules import Rules
+from vm.slices import to_the_end
 from vm.state import State
 
 
@@ -196,9 +198,10 @@ class WorldNode:
     def make_block(self) -> None:
         """The next block, from what waits."""
         head = heads.head(self.view())
-        self.world.pending = list(self._mempool.for_block(head.base_price, self.world.nonce))
+        taken = to_the_end(self._mempool.for_block(head.base_price, partial(is_due, self.view())))
+        self.world.pending = list(taken)
         outcome = self.world.block()
-        self._mempool.after_block(outcome.included, self.world.height, self.world.nonce)
+        to_the_end(self._mempool.after_block(outcome.included, self.world.height, self.world.nonce))
 
     async def wait_for(self, txid: bytes, timeout_s: float) -> Included | None:
         if self.makes_blocks:

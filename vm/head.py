@@ -102,3 +102,18 @@ def view(reader: StateReader, rules: Rules) -> State:
             rules.vesting,
         ),
     )
+
+
+def next_view(reader: StateReader, rules: Rules, time_ms: int = 0) -> State:
+    """A state as the next block would see it, its beacon apart; nobody writes it back.
+
+    Its time is after the head's, and `time_ms` if that is later.
+    """
+    stands = view(reader, rules)
+    height = stands.block.height + 1
+    block = stands.block._replace(
+        height=height,
+        time_ms=max(stands.block.time_ms + 1, time_ms),
+        epoch=epoch_of(height, rules.params.chain.epoch_blocks),
+    )
+    return State(reader, block)

@@ -107,6 +107,18 @@ def units_max(candidate: Candidate[Any], params: Params) -> int:
     return fixed + cost.entries_max * params.fees.new_entry
 
 
+def is_due(state: State, candidate: Candidate[Any]) -> bool:
+    """Whether the state makes the transaction due, so that the lane would take it; reads only."""
+    body = candidate.transaction.body
+    operation = OPERATION_OF[type(body.payload)]
+    if operation.is_due is None:
+        return False
+    try:
+        return operation.is_due(state, Call(body.sender, candidate.txid, candidate.wtxid), body.payload)
+    except BUGS as error:
+        raise Broken(candidate) from error
+
+
 def include(state: State, room: Room, candidate: Candidate[Any]) -> tuple[Receipt, int]:
     """Execute a transaction; returns its receipt and the proposer's tip, which the caller accrues.
 

@@ -9,6 +9,7 @@ on the way makes a proposal invalid and a decided block a reason to stop.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -26,15 +27,16 @@ from consensus.types.transaction import (
 )
 from eubchain.mempool import Mempool
 from eubchain.node.execution import Executed, Execution
+from eubchain.node.stepwise import in_slices
 from eubchain.node.workers import VerifyPool
 from vm import head as heads
 from vm import validity
 from vm.evidence import ALREADY_TOMBSTONED, EVIDENCE_TOO_OLD
-from vm.funds import ACCOUNTS
-from vm.inclusion import EXPIRED, FEE_NOT_COVERED, Broken
+from vm.inclusion import EXPIRED, FEE_NOT_COVERED, PRICE_TOO_LOW, Broken, is_due
 from vm.registry import decode_candidate
 from vm.rules import Rules
 from vm.slices import SLICE_TRANSACTIONS
+from vm.state import State
 from vm.validator import VALIDATORS
 from vm.validity import BlockInvalid
 
@@ -112,13 +114,18 @@ class Production:
                 reveal,
             )
             deadline = trio.current_time() + budget_ms / 1000
-            waiting = self._mempool.for_block(head.base_price, self._nonce)
+            seen = heads.next_view(self.execution.ledger, self.rules, header.time_ms)
+            waiting = await in_slices(self._mempool.for_block(head.base_price, partial(_is_due, seen)))
             executed = await self.execution.build(
                 header, self.execution.last_commit(), waiting, lambda: trio.current_time() >= deadline
             )
-        for skipped in executed.outcome.skipped:
+        for count, skipped in enumerate(executed.outcome.skipped, 1):
             if isinstance(skipped.cause, Broken) or skipped.cause.reason in HOPELESS:
                 self._mempool.drop(skipped.candidate.txid)
+            elif skipped.cause.reason is PRICE_TOO_LOW:
+                self._mempool.not_due(skipped.candidate)
+            if not count % SLICE_TRANSACTIONS:
+                await trio.lowlevel.checkpoint()
         return executed
 
     def _build_budget_ms(self) -> int:
@@ -126,10 +133,6 @@ class Production:
         view = heads.view(self.execution.ledger, self.rules)
         validators = heads.validators_at(view, heads.head(view).height + 1) or ()
         return self._build_ms * (ALONE_FACTOR if len(validators) == 1 else 1)
-
-    def _nonce(self, sender: bytes) -> int:
-        raw = self.execution.ledger.get(ACCOUNTS.prefix + sender)
-        return 0 if raw is None else int(ACCOUNTS.decode(raw).nonce)
 
     async def judge(self, block: Block) -> Executed | None:
         """Execute a proposed block; None when it is invalid, whatever the reason (logged)."""
@@ -203,3 +206,11 @@ class Production:
             sender = found[0].transaction.body.sender
             raise Rejected(BAD_SIGNATURE, sender=sender)
         return found
+
+
+def _is_due(state: State, candidate: Candidate[Any]) -> bool:
+    try:
+        return is_due(state, candidate)
+    except Broken as broken:  # said again, and the transaction dropped, when it is tried
+        log.error("whether a transaction is due met a bug", cause=str(broken), exc_info=True)
+        return True

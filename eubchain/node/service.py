@@ -38,6 +38,7 @@ from eubchain.mempool import NONCE_USED, Mempool, Sender
 from eubchain.node.blobs import forgotten_tasks
 from eubchain.node.execution import Executed, tasks_of
 from eubchain.node.metrics import Metrics
+from eubchain.node.stepwise import in_slices
 from eubchain.node.workers import VerifyPool
 from eubchain.rpc.backend import Included, Submitted
 from eubchain.rpc.subscriptions import Hub
@@ -46,8 +47,8 @@ from vm import funds
 from vm import head as heads
 from vm.evidence import Said, SubmitEvidence
 from vm.fees import Room
-from vm.inclusion import Broken, include
-from vm.registry import TRANSACTION, check_signed, check_stateless
+from vm.inclusion import Broken, include, is_due
+from vm.registry import OPERATION_OF, TRANSACTION, check_signed, check_stateless
 from vm.rules import Rules
 from vm.state import State
 from vm.task.events import CLOSED, MATCHED
@@ -86,6 +87,8 @@ class Service:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._view = heads.view(ledger, rules)
+        self._seen: State | None = None
+        """State as the next block sees it, for what asks whether it is due."""
         self._hub = Hub()
         self._waiters: dict[bytes, trio.Event] = {}
         self.stopping = trio.Event()
@@ -210,12 +213,25 @@ class Service:
         account = funds.account(view, sender)
         known = Sender(account.nonce, funds.unlocked(view, sender, account.balance))
         try:
-            return self._mempool.add(candidate, known, self._ledger.height + 1)
+            return self._mempool.add(
+                candidate, known, self._ledger.height + 1, is_due=self._is_due(candidate)
+            )
         except Rejected as refusal:
             # Only a used nonce can mean that this very transaction is in a block already.
             if refusal.reason is NONCE_USED and self._ledger.transaction(candidate.txid) is not None:
                 return False
             raise
+
+    def _is_due(self, candidate: Candidate[Any]) -> bool:
+        if OPERATION_OF[type(candidate.transaction.body.payload)].is_due is None:
+            return False
+        if self._seen is None or self._seen.records_held > VIEW_RECORDS_MAX:
+            self._seen = heads.next_view(self._ledger, self._rules, self._clock_ms())
+        try:
+            return is_due(self._seen, candidate)
+        except Broken as broken:  # whoever finds a bug of ours must not stop a node with it
+            log.error("whether a transaction is due met a bug", cause=str(broken), exc_info=True)
+            return False
 
     async def wait_for(self, txid: bytes, timeout_s: float) -> Included | None:
         """Wait until the transaction stands in a durable block."""
@@ -236,14 +252,7 @@ class Service:
         check_stateless(transaction, self._rules)
         txid = txid_of(self._rules.genesis, encode(transaction.body))
         candidate = Candidate(transaction, raw, txid, wtxid_of(raw))
-        head = heads.head(self._view)
-        height = head.height + 1
-        block = self._view.block._replace(
-            height=height,
-            time_ms=max(head.time_ms + 1, self._clock_ms()),
-            epoch=heads.epoch_of(height, self._rules.params.chain.epoch_blocks),
-        )
-        state = State(self._ledger, block)
+        state = heads.next_view(self._ledger, self._rules, self._clock_ms())
         receipt, _ = include(state, Room(self._rules.params), candidate)
         price = receipt.fee // receipt.units if receipt.units else 0
         return receipt, price
@@ -253,10 +262,11 @@ class Service:
     async def finished(self, executed: Executed, commit: Commit) -> None:
         """A block is durable: forget what it included, tell who asked."""
         header, outcome = executed.block.header, executed.outcome
-        self._view = heads.view(self._ledger, self._rules)
-        self._mempool.after_block(
+        self._view, self._seen = heads.view(self._ledger, self._rules), None
+        left = self._mempool.after_block(
             outcome.included, header.height, lambda sender: funds.account(self._view, sender).nonce
         )
+        await in_slices(left)
         for candidate in outcome.included:
             waiter = self._waiters.pop(candidate.txid, None)
             if waiter is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from eubchain.node.pricing import mempool_pricing
 from tests.world import World
 from vm.account import MultiTransfer, Output, Transfer
 from vm.registry import decode_candidate
+from vm.slices import to_the_end
 
 RICH = Sender(0, 10**15)
 
@@ -37,6 +40,11 @@ def _made(world: World, who: str = "alice", amount: int = 5, **envelope: int):
     return decode_candidate(raw, world.rules)
 
 
+def order(pool: Mempool, base_price: int, due: Collection[Any] = ()) -> list[Any]:
+    """What a block takes, in its order."""
+    return list(to_the_end(pool.for_block(base_price, lambda candidate: candidate in due)))
+
+
 def _refusal(pool: Mempool, candidate, sender: Sender = RICH, height: int = 1) -> str:
     with pytest.raises(Rejected) as caught:
         pool.add(candidate, sender, height)
@@ -48,7 +56,7 @@ def test_a_waiting_transaction_is_found_by_its_bytes_until_it_leaves(world):
     assert pool.by_raw(candidate.raw) is None
     pool.add(candidate, RICH, 1)
     assert pool.by_raw(bytes(bytearray(candidate.raw))) is candidate
-    pool.after_block([candidate], 1, lambda sender: 1)
+    to_the_end(pool.after_block([candidate], 1, lambda sender: 1))
     assert pool.by_raw(candidate.raw) is None
 
 
@@ -120,14 +128,14 @@ def test_a_block_takes_the_best_tips_first_and_each_sender_in_order(world):
     gap = _made(world, "carol", nonce=1, tip=900)
     for candidate in (rich, gap, other, poor):
         pool.add(candidate, RICH, 1)
-    assert list(pool.for_block(1, lambda _: 0)) == [other, poor, rich]
+    assert order(pool, 1) == [other, poor, rich]
 
 
 def test_what_cannot_pay_the_base_price_waits_for_a_cheaper_block(world):
     pool, candidate = _pool(world), _made(world, max_price=10, tip=0)
     pool.add(candidate, RICH, 1)
-    assert list(pool.for_block(11, lambda _: 0)) == []
-    assert list(pool.for_block(10, lambda _: 0)) == [candidate]
+    assert order(pool, 11) == []
+    assert order(pool, 10) == [candidate]
 
 
 def test_after_a_block_the_included_the_overtaken_and_the_expired_leave(world):
@@ -137,8 +145,8 @@ def test_after_a_block_the_included_the_overtaken_and_the_expired_leave(world):
     for candidate in (included, overtaken, expiring, staying):
         pool.add(candidate, RICH, 1)
     elsewhere = _made(world, "bob", amount=77, nonce=0)
-    expired = pool.after_block(
-        [included, elsewhere], 7, lambda who: 0 if who == world["carol"].address else 1
+    expired = to_the_end(
+        pool.after_block([included, elsewhere], 7, lambda who: 0 if who == world["carol"].address else 1)
     )
     assert expired == [expiring]
     assert pool.of_sender(world["carol"].address) == [staying]
@@ -161,12 +169,12 @@ def test_counts_and_bytes_are_those_of_what_waits_whatever_happened(world, steps
             pool.add(candidate, RICH, 1)
         except Rejected:
             continue
-    pool.after_block([], heights, lambda _: 0)
+    to_the_end(pool.after_block([], heights, lambda _: 0))
     held = list(itertools.chain(*(pool.of_sender(p.address) for p in world.people.values())))
     assert len(held) == len(pool) <= 6
     assert pool.bytes == sum(len(c.raw) for c in held)
     taken: dict[bytes, int] = {}
-    for candidate in pool.for_block(base, lambda _: 0):
+    for candidate in order(pool, base):
         body = candidate.transaction.body
         assert body.nonce == taken.get(body.sender, 0)
         assert body.max_price >= base
