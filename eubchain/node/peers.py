@@ -208,6 +208,14 @@ class Peers:
         candidate = self._mempool.by_wtxid(wtxid)
         return candidate.raw if candidate is not None else self.gossip.arriving.get(wtxid)
 
+    def hold(self, block: bytes, wtxids: Sequence[bytes]) -> None:
+        """Keep the transactions of a live proposal that wait here."""
+        self._mempool.hold(block, wtxids)
+
+    def release(self) -> None:
+        """No proposal is alive."""
+        self._mempool.release()
+
     def likely_holders(self, height: int) -> list[str]:
         """Peers at this height or the next: members of the set first, then those nearest."""
         members = {v.key for v in self._start.validators} if self._start is not None else set()

@@ -8,7 +8,7 @@ bytes travel only to whoever lacks them. Whatever is kept belongs to this height
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -69,6 +69,14 @@ class Sources(Protocol):
         """Peers that may have what belongs to a height, the likeliest first."""
         ...
 
+    def hold(self, block: bytes, wtxids: Sequence[bytes]) -> None:
+        """Keep the transactions of a live proposal that are here."""
+        ...
+
+    def release(self) -> None:
+        """No proposal is alive: its height is over."""
+        ...
+
 
 class Kept:
     """A block of which the names are known, or everything."""
@@ -114,6 +122,7 @@ class ProposedBlocks:
     def at_height(self, height: int) -> None:
         """Forget what is older than the height before; what was wanted is wanted no more."""
         self._height = height
+        self._sources.release()
         for scope in self._wanted.values():
             scope.cancel()
         self._wanted.clear()
@@ -137,6 +146,8 @@ class ProposedBlocks:
         if kept.names is None:
             wtxids = tuple(wtxid_of(raw) for raw in block.transactions)
             kept.names = ProposedBlock(block.header, wtxids, block.last_commit)
+        if block.header.height == self._height:
+            self._sources.hold(identity, kept.names.wtxids)
 
     def block(self, identity: bytes) -> Block | None:
         """A whole block that is here."""
@@ -200,6 +211,8 @@ class ProposedBlocks:
         kept = self._entry(identity, height)
         kept.names = names
         kept.holder = kept.holder or peer
+        if identity in self._wanted:
+            self._sources.hold(identity, names.wtxids)
         self._named.set()
         self._named = trio.Event()
 
@@ -210,6 +223,9 @@ class ProposedBlocks:
         height = self._height
         with trio.CancelScope() as scope:
             self._wanted[identity] = scope
+            names = self._entry(identity, height).names
+            if names is not None:
+                self._sources.hold(identity, names.wtxids)
             block = None
             while block is None:
                 block = await self._try(identity, height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +34,13 @@ class Peers:
 
     def __init__(self) -> None:
         self.asking = self.asking_most = 0
+        self.held: dict[bytes, tuple[bytes, ...]] = {}
+
+    def hold(self, block: bytes, wtxids: Sequence[bytes]) -> None:
+        self.held[block] = tuple(wtxids)
+
+    def release(self) -> None:
+        self.held.clear()
 
     def transaction(self, wtxid: bytes) -> bytes | None:
         return None
@@ -85,6 +93,8 @@ class Hoard(Peers):
         return self.raws[wtxid]
 
     async def request(self, peer: str, kind: Kind, body: bytes, deadline_s: float) -> bytes:
+        if kind is Kind.GET_TRANSACTIONS:
+            await trio.sleep_forever()
         await trio.sleep(0.1)
         names = tuple(self.raws)
         header = msgspec.structs.replace(HEADER, txs_root=txs_root(list(names)))
@@ -112,3 +122,41 @@ async def test_a_block_that_names_more_than_fits_never_reaches_the_log(
     await blocks.get(block_id(GENESIS, header))
     assert bool(gathered) is is_delivered
     assert blocks.wanted is None
+
+
+class Lacking(Hoard):
+    """Lacks a transaction that nobody gives."""
+
+    def transaction(self, wtxid: bytes) -> bytes | None:
+        return None
+
+
+@pytest.mark.trio
+async def test_what_a_wanted_block_names_is_held_from_its_names_on_to_the_end_of_its_height(
+    autojump_clock,
+) -> None:
+    """A mempool that is full would otherwise give up what everybody is about to vote for."""
+    lacking: Any = Lacking({wtxid_of(raw): raw for raw in (b"one", b"two")})
+    names = tuple(lacking.raws)
+    identity = block_id(GENESIS, msgspec.structs.replace(HEADER, txs_root=txs_root(list(names))))
+
+    async def deliver(identity: bytes, block: Block) -> None:
+        raise AssertionError("it stays incomplete")
+
+    blocks = ProposedBlocks(lacking, GENESIS, lacking, deliver, World().params.chain)
+    blocks.at_height(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(blocks.get, identity)
+        await trio.sleep(1)
+        assert lacking.held == {identity: names}
+        blocks.at_height(2)
+        assert lacking.held == {}
+
+
+def test_a_block_of_this_height_that_is_here_whole_is_held_too() -> None:
+    """This node's own proposal among them."""
+    peers: Any = Peers()
+    blocks = ProposedBlocks(peers, GENESIS, peers, peers.hold, World().params.chain)
+    blocks.at_height(1)
+    blocks.keep(block_id(GENESIS, HEADER), BLOCK)
+    assert peers.held == {block_id(GENESIS, HEADER): ()}
