@@ -35,7 +35,7 @@ class Skipped(Exception):
 def busybox_image(policy: Path) -> Iterator[str]:
     """The id of an image in the engine that the spark of this policy file uses; raise `Skipped`."""
     address = str(tomllib.loads(policy.read_text())["docker"]["address"])
-    busybox = _static_busybox()
+    busybox = static_busybox()
     try:
         engine = docker.DockerClient(base_url=address, timeout=ANSWER_S)
     except (docker.errors.DockerException, requests.exceptions.RequestException):
@@ -53,7 +53,7 @@ def busybox_image(policy: Path) -> Iterator[str]:
         engine.close()
 
 
-def _static_busybox() -> Path:
+def static_busybox() -> Path:
     found = shutil.which("busybox")
     if found is None:
         raise Skipped("there is no busybox to make an image of (apt-get install busybox-static)")
