@@ -116,7 +116,8 @@ async def _container(engine: PrivateEngine, image: str) -> tuple[float, float]:
 
 async def _in_the_runtime(runtime: DockerRuntime, image: str, room: Path) -> float:
     spec = Spec(
-        "docker", image, "/input", "/output", 1_000, MEMORY_BYTES, 2**24, 0, 2**20, 2**20, "age1" + "q" * 58, ()
+        "docker", image, "/input", "/output", 1_000, MEMORY_BYTES, 2**24, 0, 2**20, 2**20,
+        "age1" + "q" * 58, (),
     )  # fmt: skip
     order = Order(room.name, spec, _command(), (), Limits(SECONDS_MAX, 1, 2**20), room)
     began = time.perf_counter()
