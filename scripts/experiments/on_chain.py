@@ -27,7 +27,7 @@ PROOF_BYTES = 700
 
 def _stuff(world: Provers) -> None:
     """Fill the next block's ordinary room with transfers that tip."""
-    for _ in range(50):
+    for _ in range(80):
         world.submit("v0", Transfer(world["alice"].address, 1), tip=900, max_price=1_000)
 
 
