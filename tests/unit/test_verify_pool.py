@@ -13,7 +13,7 @@ from consensus.types.codec import encode
 from consensus.types.errors import Fault
 from consensus.types.transaction import signature_checks, txid_of, wtxid_of
 from eubchain.node import workers
-from eubchain.node.workers import BATCH_MAX, VerifyPool
+from eubchain.node.workers import AT_ONCE_MAX, BATCH_MAX, VerifyPool
 from tests.world import World
 from vm.account import Transfer
 from vm.registry import decode_candidate
@@ -51,8 +51,18 @@ async def test_bare_signatures_are_checked_too(nursery):
     wrong = checks[0]._replace(message=bytes(32))
     pool = VerifyPool(world.rules.genesis, 1)
     await nursery.start(pool.run)
-    assert await pool.signatures([*checks, wrong]) == [True, False]
+    assert await pool.signatures([*checks * AT_ONCE_MAX, wrong]) == [True] * AT_ONCE_MAX + [False]
     assert await pool.signatures([]) == []
+
+
+async def test_a_few_signatures_wait_for_no_worker():
+    """Votes must not wait behind transactions; a pool that does not run shows that none is asked."""
+    world = World()
+    checks = signature_checks(
+        decode_candidate(_signed(world, 1)[0], world.rules).transaction, world.rules.genesis
+    )
+    wrong = checks[0]._replace(message=bytes(32))
+    assert await VerifyPool(world.rules.genesis, 1).signatures([*checks, wrong]) == [True, False]
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_its_batch_answered(nursery):
@@ -98,7 +108,8 @@ async def test_signatures_are_asked_for_until_a_worker_lives_and_are_never_false
     monkeypatch.setattr(workers.log, "error", lambda words, why: tried.append(why))
 
     async def ask() -> None:
-        verdicts.append(await pool.signatures([*checks, checks[0]._replace(message=bytes(32))]))
+        wrong = checks[0]._replace(message=bytes(32))
+        verdicts.append(await pool.signatures([*checks * AT_ONCE_MAX, wrong]))
 
     async with trio.open_nursery() as asking:
         asking.start_soon(ask)
@@ -106,7 +117,7 @@ async def test_signatures_are_asked_for_until_a_worker_lives_and_are_never_false
             await trio.sleep(0.01)
         assert not verdicts
         monkeypatch.setattr(workers.sys, "executable", executable)
-    assert verdicts == [[True, False]]
+    assert verdicts == [[True] * AT_ONCE_MAX + [False]]
 
 
 async def test_a_worker_that_hangs_is_replaced(nursery, monkeypatch):
