@@ -3,6 +3,7 @@
     scripts/sim --seeds 0-99            a line a seed that failed, and a report
     scripts/sim --seeds 0-99 --json     {"seed", "ok", "heights", "faults", "violation"} a line
     scripts/sim --seeds 17 --trace      what every node logs, by virtual second
+    scripts/sim --kind twins            every scenario of twins.py
 
 Here: the command. Not here: what a seed does (node_seeds.py, agreement_seeds.py), the sum (report.py).
 Keeps: lines go to stdout, the report to stderr, so that lines can be read by programs.
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.sim import agreement_seeds, node_seeds
+from tests.sim import agreement_seeds, node_seeds, twins
 from tests.sim.outcome import Outcome
 from tests.sim.report import report
 from tests.sim.whole.running import trace
@@ -25,7 +26,12 @@ from tests.sim.whole.running import trace
 KINDS: dict[str, Callable[[int], Outcome]] = {
     "nodes": node_seeds.run_seed,
     "agreement": agreement_seeds.run_seed,
+    "twins": twins.run_seed,
 }
+
+SEEDS = 100
+CHUNK = {"nodes": 1, "agreement": 4, "twins": 200}
+"""Seeds handed to a process at a time: some milliseconds to seconds of work."""
 
 
 def seed_range(text: str) -> range:
@@ -38,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run seeds; the exit code is 1 if one failed. Interrupted, it reports what it has."""
     parser = argparse.ArgumentParser(prog="scripts/sim", description="Whole nodes under seeded misfortunes.")
     parser.add_argument(
-        "--seeds", "--seed", type=seed_range, default=range(100), metavar="A-B", help="default 0-99"
+        "--seeds", "--seed", type=seed_range, default=None, metavar="A-B", help="default 0-99; all twins"
     )
     parser.add_argument("--kind", choices=sorted(KINDS), default="nodes", help="default nodes")
     parser.add_argument("--json", action="store_true", help="print an object per seed")
@@ -46,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=None, help="default: one per core")
     options = parser.parse_args(arguments)
     run_seed, outcomes = KINDS[options.kind], []
+    if options.seeds is None:
+        options.seeds = range(len(twins.all_scenarios())) if options.kind == "twins" else range(SEEDS)
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -62,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         with ProcessPoolExecutor(options.processes) as pool:
             try:
-                for outcome in pool.map(run_seed, options.seeds, chunksize=2):
+                for outcome in pool.map(run_seed, options.seeds, chunksize=CHUNK[options.kind]):
                     tell(outcome)
             except KeyboardInterrupt:
                 pool.shutdown(cancel_futures=True)

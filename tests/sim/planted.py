@@ -52,7 +52,7 @@ def vote_counted_twice() -> Any:
 
     def add_vote(book: votes.VoteBook, vote: Vote, current_round: int) -> tuple[votes.VoteBook, Vote | None]:
         if vote.round > current_round:
-            return votes._add_future_vote(book, vote)
+            return votes._add_future_vote(book, vote, current_round)
         tally = votes.tally_of(book, vote.round, vote.kind)
         counted = votes._count(tally, vote, book.powers[vote.validator])
         return votes._put(book, vote.round, vote.kind, counted), None
