@@ -1,7 +1,8 @@
 """Where libp2p is held by its insides: the few internals that make it safe, all in this file.
 
-Here: a guard around every stream handler, closing a connection socket first, what a connection holds
-in memory, closing listeners. Written against libp2p 0.8.1; `check_internals` fails when they are gone.
+Here: a guard around every stream handler, inbound slots that come free, closing a connection socket first,
+what a connection holds in memory, closing listeners. Written against libp2p 0.8.1; `check_internals` fails
+when they are gone.
 Not here: when any of it is done (service.py).
 Keeps: nothing that a peer sends ends more than its own connection; closing never waits for the peer.
 """
@@ -15,6 +16,7 @@ import structlog
 import trio
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.auto_connector import AutoConnector
+from libp2p.network.swarm import Swarm
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 log = structlog.get_logger("p2p")
@@ -31,6 +33,8 @@ def check_internals() -> None:
     assert hasattr(BasicHost, "_swarm_stream_handler"), "the handler that the guard wraps"
     assert hasattr(Yamux, "close"), "the multiplexer"
     assert hasattr(AutoConnector, "maybe_connect"), "the dialler that is kept still"
+    assert "event_closed" in Yamux.__init__.__code__.co_names, "what says that a connection is over"
+    assert hasattr(Swarm, "upgrade_inbound_raw_conn"), "what an inbound connection's handler waits for"
 
 
 def guard_streams(host: Any, report: Callable[[Any, Exception], None]) -> None:
@@ -63,6 +67,23 @@ def keep_from_dialling(host: Any) -> None:
     host.get_network().auto_connector.maybe_connect = nobody
 
 
+def free_inbound_slots(host: Any) -> None:
+    """Let an inbound connection's handler, and with it the slot that it holds, end with the connection.
+
+    The library's own waits until the host ends: after as many inbound connections as it has slots, however
+    short and long ago, it would accept none.
+    """
+    network = host.get_network()
+    upgrade = network.upgrade_inbound_raw_conn
+
+    async def until_it_ends(raw: Any, address: Any) -> None:
+        muxed = await upgrade(raw, address)
+        await muxed.event_closed.wait()
+        raise ConnectionError("the connection is over")  # what the handler takes for its end
+
+    network.upgrade_inbound_raw_conn = until_it_ends
+
+
 async def reset(stream: Any) -> None:
     """Reset a stream, whatever state it is in; shielded, since half a write would wedge the connection."""
     with trio.CancelScope(shield=True):
@@ -92,6 +113,7 @@ async def close(connection: Any) -> None:
         swarm = connection.swarm
         if connection in swarm.get_connections(connection.muxed_conn.peer_id):
             swarm.remove_conn(connection)
+        connection.muxed_conn.event_closed.set()  # also when closing took too long to come so far
 
 
 def stream_count(connection: Any) -> int:

@@ -35,13 +35,14 @@ def make_net(
     bootstrap: tuple[str, ...] = (),
     key: NodeKey | None = None,
     version: int = PROTOCOL_VERSION,
+    connections_max: int = 128,
 ) -> LibP2PNet:
     """A network part of a test's own network."""
 
     def hello() -> Hello:
         return Hello(version, "links", GENESIS, 1, "test", "", None, None)
 
-    settings = Settings(f"127.0.0.1:{port}", bootstrap=bootstrap)
+    settings = Settings(f"127.0.0.1:{port}", bootstrap=bootstrap, connections_max=connections_max)
     key = key or NodeKey(os.urandom(32))
     return LibP2PNet(settings, key, GENESIS, "links", hello, lambda: time.time_ns() // 1_000_000)
 
@@ -288,4 +289,25 @@ async def test_nodes_of_different_versions_say_so_and_leave_each_other_in_peace(
             assert [net.peers() for net in (first, other)] == [[], []]
             assert first._scores.score(other.me, time.time()) == 0
             assert other._scores.score(first.me, time.time()) == 0
+            nursery.cancel_scope.cancel()
+
+
+async def test_connections_that_came_and_went_take_no_place_for_ever():
+    """After as many as there are inbound slots the library accepted nobody any more, until the host ended."""
+    slots = 3
+    with trio.fail_after(2 * WAIT_S):
+        async with trio.open_nursery() as nursery:
+            visited = make_net(connections_max=slots)
+            address = await nursery.start(visited.run)
+            for _ in range(slots + 2):
+                visitor, visit = make_net(bootstrap=(address,)), trio.CancelScope()
+
+                async def stay(visitor: LibP2PNet = visitor, visit: trio.CancelScope = visit) -> None:
+                    with visit:
+                        await visitor.run()
+
+                nursery.start_soon(stay)
+                await next_event(visited, PeerUp)
+                visit.cancel()
+                await next_event(visited, PeerDown)
             nursery.cancel_scope.cancel()
