@@ -297,6 +297,11 @@ class Mempool:
         self._prices.add(body.max_price, candidate.txid)
 
     def _remove(self, entry: Entry) -> None:
+        self._take_out(entry)
+        self._heads.left(entry.candidate.transaction.body.sender)
+
+    def _take_out(self, entry: Entry) -> None:
+        """Remove what waits; whoever calls tells the heads."""
         candidate = entry.candidate
         body = candidate.transaction.body
         queue = self._queues[body.sender]
@@ -312,7 +317,6 @@ class Mempool:
         if not alike:
             del self._until[body.valid_until]
         self._prices.remove(body.max_price, candidate.txid)
-        self._heads.left(body.sender)
         self.bytes -= len(candidate.raw)
         self._seen[candidate.wtxid] = None
         if len(self._seen) > SEEN_MAX:
@@ -347,10 +351,12 @@ class Mempool:
         """Stepwise: forget what a block included or made impossible; returns what expired."""
         touched: dict[bytes, None] = {}
         for count, candidate in enumerate(included, 1):
-            if self._pricing.is_evidence(candidate):
-                self._forget_offender(candidate.transaction.body.payload.key)
             touched[candidate.transaction.body.sender] = None
-            self.drop(candidate.txid)
+            entry = self._by_txid.get(candidate.txid)
+            if entry is not None:
+                self._take_out(entry)  # the heads are told below, once a sender
+            elif self._evidence and self._pricing.is_evidence(candidate):
+                self._forget_offender(candidate.transaction.body.payload.key)
             if not count % SLICE_LEAVING:
                 yield
         for count, sender in enumerate(touched, 1):

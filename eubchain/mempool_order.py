@@ -57,11 +57,13 @@ class Heads:
 
     def reached(self, sender: bytes, nonce: int) -> None:
         """Told of a sender's nonce on the chain, or that its queue has changed; finds its head."""
-        entry = self._queues.get(sender, {}).get(nonce)
-        if sender in self._queues:
-            self._next[sender] = nonce
-        else:
+        queue = self._queues.get(sender)
+        if queue is None:
+            entry = None
             self._next.pop(sender, None)
+        else:
+            entry = queue.get(nonce)
+            self._next[sender] = nonce
         if entry is self._heads.get(sender):
             return
         self._due.pop(sender, None)
@@ -162,7 +164,8 @@ class Prices:
         alike = self._at.get(price)
         if alike is not None and txid in alike:
             del alike[txid]
-            self._empty += not alike
+            if not alike:
+                self._empty += 1
         if self._empty > EMPTY_MAX + len(self._at) // 2:
             self._at = {price: alike for price, alike in self._at.items() if alike}
             self._sorted = list(self._at)

@@ -66,7 +66,7 @@ RULES = (
     ("eubchain/node/peers.py", "bundles"),
     ("p2p/", "bundles"),
     ("libp2p/", "bundles"),
-    ("eubchain/mempool.py", "mempool"),
+    ("eubchain/mempool", "mempool"),
     ("eubchain/node/pricing.py", "mempool"),
     ("eubchain/node/service.py:_admit", "mempool"),
     ("eubchain/node/service.py:take", "admission"),
