@@ -2,7 +2,7 @@
 
 Here: the reasons of frames, links and requests, and the penalties that go with them.
 Not here: keeping scores (peers.py), frames (frames.py).
-Errors: 2400–2418.
+Errors: 2400–2419.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ REFUSED_BY_PEER = Reason(
     2418, "refused_by_peer", "peer:text code:count",
     "{peer} does not take this node's connections, for the reason {code}.",
     "`eubchain help error {code}` explains it. The node asks again every few minutes.",
+)  # fmt: skip
+MDNS_REFUSED = Reason(
+    2419, "mdns_refused", "chain_id:text",
+    "[p2p] mdns is for development networks only; {chain_id} is none.",
+    "Set mdns = false and name nodes to begin with in [p2p] bootstrap.",
 )  # fmt: skip
 
 

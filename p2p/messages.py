@@ -236,6 +236,7 @@ GET_SNAPSHOTS = Codec[GetSnapshots](GetSnapshots, _CAP[Kind.GET_SNAPSHOTS])
 SNAPSHOT_OFFERS = Codec[SnapshotOffers](SnapshotOffers, answer_bytes_max(Kind.GET_SNAPSHOTS))
 GET_CHUNK = Codec[GetChunk](GetChunk, _CAP[Kind.GET_CHUNK])
 GET_LIGHT_BLOCK = Codec[GetLightBlock](GetLightBlock, _CAP[Kind.GET_LIGHT_BLOCK])
+ADDRESS_RECORD = Codec[AddressRecord](AddressRecord, 4096)
 ADDRESS_RECORDS = Codec[AddressRecords](AddressRecords, ANSWER_BYTES_MAX)
 
 M = TypeVar("M")

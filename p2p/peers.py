@@ -68,6 +68,16 @@ class Bucket:
         self._at = now_s
         return max(0.0, -self._tokens / rate.per_second)
 
+    def spend(self, now_s: float) -> bool:
+        """Take one token if there is one: without debt, for what is dropped instead of delayed."""
+        rate = self._rate
+        self._tokens = min(rate.burst, self._tokens + (now_s - self._at) * rate.per_second)
+        self._at = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
 
 class Intake:
     """All buckets of one connection."""

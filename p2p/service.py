@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +39,10 @@ from p2p.frames import Kind, frame
 from p2p.greeting import Identities
 from p2p.host import claim_port, listen_address, make_host
 from p2p.identity import NodeKey, parse_address
+from p2p.lan import Lan
 from p2p.life import Life
 from p2p.link import Exchange, Link
-from p2p.messages import GET_PEERS, AddressRecords, Hello, read_body
+from p2p.messages import GET_PEERS, AddressRecord, AddressRecords, Hello, read_body
 from p2p.net import EVENTS_MAX, REQUESTS_MAX, Event, PeerFacts, QueueFull, Traffic
 from p2p.peers import Scores
 
@@ -67,6 +68,8 @@ class Settings(NamedTuple):
     """64 hex digits that all nodes of a private network share; empty for none."""
     connections_max: int = 128
     connections_per_subnet_max: int = 4
+    mdns: bool = False
+    """Whether to look for nodes of the same local network; for development networks."""
     data: Path | None = None
     """Where bans and addresses are kept."""
 
@@ -258,6 +261,22 @@ class LibP2PNet:
             return tuple(f"{address}/p2p/{self.me}" for address in self._settings.announce)
         return (self.address,) if self.address and "/0.0.0.0/" not in self.address else ()
 
+    # ------------------------------------------------------------ for the local network
+
+    def record_at(self, places: Sequence[str]) -> AddressRecord | None:
+        """This node's signed addresses; where it listens on all, at these of its machine."""
+        addresses = self.announced()
+        if not addresses and self.address and places:
+            port = self._bound.rpartition(":")[2]
+            addresses = tuple(f"/ip4/{place}/tcp/{port}/p2p/{self.me}" for place in places)
+        return self._key.address_record(self.genesis, addresses, _unix_s()) if addresses else None
+
+    def found_nearby(self, records: Sequence[AddressRecord]) -> None:
+        """Nodes that said where they are; nobody answers for false ones, for packets name no sender."""
+        false = self.book.add([record for record in records if record.peer != self.me], _unix_s())
+        if false:
+            log.debug("false addresses on the local network", count=false)
+
     # ------------------------------------------------------------ lives
 
     async def run(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -303,6 +322,8 @@ class LibP2PNet:
                     nursery.start_soon(life.watch)
                     nursery.start_soon(self._dialler.run, host, nursery)
                     nursery.start_soon(exchange_addresses, self, PEERS_ENOUGH, self._dice, _unix_s)
+                    if settings.mdns:
+                        nursery.start_soon(Lan(self).run)
                     log.info("listening for peers", address=self.address)
                     task_status.started(self.address)
         finally:

@@ -53,6 +53,13 @@ OPTIONS = (
         "Nodes to begin with, as in /dns4/node.example/tcp/26656/p2p/ID (`eubchain show-node-id` prints it).",
     ),
     Option("p2p", "network_key", "", "64 hex digits that all nodes of a private network share; else empty."),
+    Option(
+        "p2p",
+        "mdns",
+        False,
+        "Find nodes of the same local network by multicast DNS; development networks only. A network of more "
+        "than five machines in one /24 needs a higher connections_per_subnet_max.",
+    ),
     Option("p2p", "connections_max", 128, "Connections at a time."),
     Option("p2p", "connections_per_subnet_max", 4, "Of these, from one /24 (IPv4) or /48 (IPv6)."),
     Option(

@@ -12,6 +12,8 @@ from typing import Any
 import trio
 
 from consensus.light import parse_trust
+from consensus.types.address import PREFIXES
+from consensus.types.errors import Fault
 from eubchain.ledger.ledger import Ledger
 from eubchain.mempool import Mempool
 from eubchain.node.clocks import wall_clock_ms
@@ -24,6 +26,7 @@ from eubchain.node.service import Service
 from eubchain.node.trust_gate import TrustGate
 from eubchain.node.validator_key import ValidatorKey
 from eubchain.node.workers import VerifyPool
+from p2p.faults import MDNS_REFUSED
 from p2p.identity import read_node_key
 from p2p.messages import Hello
 from p2p.service import LibP2PNet, Settings
@@ -43,6 +46,7 @@ def settings_of(config: Config, home: Home) -> Settings:
         network_key=config.text("p2p", "network_key"),
         connections_max=config.number("p2p", "connections_max"),
         connections_per_subnet_max=config.number("p2p", "connections_per_subnet_max"),
+        mdns=config.flag("p2p", "mdns"),
         data=home.data,
     )
 
@@ -59,6 +63,9 @@ class Joined:
         self._trust = parse_trust(text) if text else None
         key = read_node_key(home.node_key)
         settings = settings_of(config, home)
+        if settings.mdns and PREFIXES[rules.prefix] != "dev":
+            # Whoever shares a cable with a validator should not choose whom it meets first.
+            raise Fault(MDNS_REFUSED, chain_id=rules.chain_id)
         self.net = LibP2PNet(settings, key, rules.genesis, rules.chain_id, self._hello, wall_clock_ms)
         self._peers: Peers | None = None
         self._metrics: Metrics | None = None
@@ -156,5 +163,7 @@ class Joined:
 
 
 def join(home: Home, config: Config, rules: Rules, ledger: Ledger, validator: ValidatorKey | None) -> Joined:
-    """The network part of a node's home; raise `Fault` 2413, 2414 for what its files say wrongly."""
+    """The network part of a node's home; raise `Fault` 2413, 2414, 2419 for what its files
+    say wrongly.
+    """
     return Joined(home, config, rules, ledger, validator)

@@ -46,8 +46,9 @@ SECTIONS: tuple[tuple[str, tuple[type[Record], ...]], ...] = (
     ("Inputs of the agreement, as the log keeps them", get_args(inputs.RecordedInput)),
     ("Messages between nodes", (
         wire.Hello, wire.Goodbye, wire.Status, wire.ProposalMessage, wire.BlockPart, wire.ProposedBlock,
-        wire.Transactions, wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed, wire.GetTransactions,
-        wire.GetSnapshots, wire.SnapshotOffers, wire.GetChunk, wire.GetLightBlock, wire.GetPeers, wire.AddressRecords)),
+        wire.Transactions, wire.Wtxids, wire.GetBlocks, wire.FinalBlocks, wire.GetProposed,
+        wire.GetTransactions, wire.GetSnapshots, wire.SnapshotOffers, wire.GetChunk, wire.GetLightBlock,
+        wire.GetPeers, wire.AddressRecords)),
     ("Light clients and snapshots", (light.LightBlock, snapshot.Manifest, snapshot.EpochEnd)),
     ("Proofs of state", (tree_proof.StateProof, tree_proof.StateRange)),
     ("Proof of Resource", (Proof,)),
