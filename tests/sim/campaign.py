@@ -4,6 +4,7 @@
     scripts/sim --seeds 0-99 --json     {"seed", "ok", "heights", "faults", "violation"} a line
     scripts/sim --seeds 17 --trace      what every node logs, by virtual second
     scripts/sim --kind twins            every scenario of twins.py
+    scripts/sim --kind traffic          what a height costs, by kind of message
 
 Here: the command. Not here: what a seed does (node_seeds.py, agreement_seeds.py), the sum (report.py).
 Keeps: lines go to stdout, the report to stderr, so that lines can be read by programs.
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.sim import agreement_seeds, node_seeds, twins
+from tests.sim import agreement_seeds, node_seeds, traffic, twins
 from tests.sim.outcome import Outcome
 from tests.sim.report import report
 from tests.sim.whole.running import trace
@@ -29,6 +30,7 @@ KINDS: dict[str, Callable[[int], Outcome]] = {
     "twins": twins.run_seed,
 }
 
+TRAFFIC = "traffic"
 SEEDS = 100
 CHUNK = {"nodes": 1, "agreement": 4, "twins": 200}
 """Seeds handed to a process at a time: some milliseconds to seconds of work."""
@@ -46,11 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", "--seed", type=seed_range, default=None, metavar="A-B", help="default 0-99; all twins"
     )
-    parser.add_argument("--kind", choices=sorted(KINDS), default="nodes", help="default nodes")
+    parser.add_argument("--kind", choices=[*sorted(KINDS), TRAFFIC], default="nodes", help="default nodes")
+    parser.add_argument("--validators", type=int, default=4, help="of --kind traffic; default 4")
     parser.add_argument("--json", action="store_true", help="print an object per seed")
     parser.add_argument("--trace", action="store_true", help="print what nodes log; for one seed")
     parser.add_argument("--processes", type=int, default=None, help="default: one per core")
     options = parser.parse_args(arguments)
+    if options.kind == TRAFFIC:
+        traffic.run(options.validators)
+        return 0
     run_seed, outcomes = KINDS[options.kind], []
     if options.seeds is None:
         options.seeds = range(len(twins.all_scenarios())) if options.kind == "twins" else range(SEEDS)

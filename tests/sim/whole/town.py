@@ -43,6 +43,8 @@ TIMEOUTS = Timeouts()
 def town_params(plan: Plan) -> Params:
     """Those of a devnet with epochs so short that a seed sees several, and windows if anybody proves."""
     params = replace(DEV, chain=replace(DEV.chain, epoch_blocks=EPOCH_BLOCKS))
+    if len(plan.bonds) > params.validators.max_validators:
+        params = replace(params, validators=replace(params.validators, max_validators=len(plan.bonds)))
     return with_windows(params) if plan.sparks else params
 
 
@@ -60,7 +62,10 @@ class Plan:
         frail: int | None = None,
         sparks: Sequence[str] = (),
         false_sparks: Sequence[str] = (),
+        payments: float = 0.0,
     ) -> None:
+        self.payments = payments
+        """Plain payments a second that come on top of what users do, or instead of it."""
         self.sparks, self.false_sparks = sparks, false_sparks
         """Names of accounts that prove compute, and of those among them that lie about it."""
         self.frail = frail
@@ -154,6 +159,8 @@ class Town:
         if self.plan.users:
             self.nursery.start_soon(self.users.run)
             self.nursery.start_soon(self.sparks.run)
+        if self.plan.payments:
+            self.nursery.start_soon(self.users.pay, self.plan.payments)
 
     def finished(self, node: WholeNode, executed: Any, commit: Any) -> None:
         """A node has a block in its ledger."""

@@ -48,6 +48,16 @@ class Users:
             if node.is_up and node.net is not None and hasattr(node, "service"):
                 await self._act(node)
 
+    async def pay(self, per_second: float) -> None:
+        """Pay at this rate through every node in turn, each person once a block or so."""
+        turn = 0
+        while True:
+            await trio.sleep(1 / per_second)
+            node, person = self.town.nodes[turn % len(self.town.nodes)], self.people[turn % len(self.people)]
+            turn += 1
+            if node.net is not None and hasattr(node, "service"):
+                await self.submit(node, person, Transfer(self.people[0].address, turn))
+
     async def _act(self, node: WholeNode) -> None:
         operators = [n.operator for n in self.town.nodes]
         person = self.random.choice([*self.people, *operators])

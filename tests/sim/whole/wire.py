@@ -44,6 +44,8 @@ class Wire:
         """Of running nodes, by index."""
         self.taps: list[Callable[[int, Kind, bytes], None]] = []
         """Told of everything a node says: sender, kind, body."""
+        self.answer_taps: list[Callable[[int, bytes | None], None]] = []
+        """Told of every answer to a request: who gives it, its body."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._earlier = trio.Event()
@@ -208,8 +210,12 @@ class SimNet:
         def answer(body: bytes | None) -> None:
             if self.wire.censor(other.index, kind, body or b""):
                 return
+            for told in self.wire.answer_taps:
+                told(other.index, body)
             self.wire.carry(other.index, self.index, lambda: take(body))
 
+        for tap in self.wire.taps:
+            tap(self.index, kind, body)
         self.wire.carry(self.index, other.index, lambda: other._put(Request(self.me, kind, body, answer)))
         with trio.move_on_after(LOST_REQUEST_MS / 1000 + 4 * self.wire.faults.delay_ms[1] / 1000):
             await done.wait()
