@@ -67,16 +67,19 @@ def keep_from_dialling(host: Any) -> None:
     host.get_network().auto_connector.maybe_connect = nobody
 
 
-def free_inbound_slots(host: Any) -> None:
-    """Let an inbound connection's handler, and with it the slot that it holds, end with the connection.
+def guard_inbound(host: Any, admits: Callable[[str], bool]) -> None:
+    """Ask before an inbound connection's handshake, and let its handler, with its slot, end when it ends.
 
     The library's own waits until the host ends: after as many inbound connections as it has slots, however
-    short and long ago, it would accept none.
+    short and long ago, it would accept none. `admits` is given the IP address.
     """
     network = host.get_network()
     upgrade = network.upgrade_inbound_raw_conn
 
     async def until_it_ends(raw: Any, address: Any) -> None:
+        remote = raw.get_remote_address()
+        if remote is not None and not admits(remote[0]):
+            raise ConnectionError("it may not come in now")
         muxed = await upgrade(raw, address)
         await muxed.event_closed.wait()
         raise ConnectionError("the connection is over")  # what the handler takes for its end

@@ -30,7 +30,7 @@ from multiaddr import Multiaddr
 
 from consensus.types.errors import Fault
 from p2p.faults import ADDRESS_TAKEN
-from p2p.guard import free_inbound_slots, keep_from_dialling
+from p2p.guard import keep_from_dialling
 from p2p.identity import NodeKey, PeerAddress
 
 NEGOTIATE_S = 10
@@ -60,7 +60,6 @@ def make_host(
         ),
     )
     keep_from_dialling(host)
-    free_inbound_slots(host)
     return host
 
 

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
 from p2p import guard
+from p2p.admission import Admission
 from p2p.book import AddressBook
 from p2p.discovery import Dialler, exchange_addresses
 from p2p.faults import (
@@ -102,6 +103,7 @@ class LibP2PNet:
         self._instance = os.urandom(16)
         self._told: set[tuple[str, int]] = set()
         """What was said of refusals: once each."""
+        self._door = Admission(self.is_banned, settings.connections_per_subnet_max)
         self._asking = trio.Semaphore(REQUESTS_MAX)
         self._dice = random.Random()
         self._dialler = Dialler(self, settings.connections_max // 2, self._dice)
@@ -307,6 +309,7 @@ class LibP2PNet:
         listen = [listen_address(settings.listen if not self.address else self._bound)]
         host = make_host(self._key, listen, settings.announce, settings.connections_max, settings.network_key)
         guard.guard_streams(host, self._report)
+        guard.guard_inbound(host, lambda address: self._door.admits(address, trio.current_time()))
         try:
             async with host.run(listen_addrs=listen):
                 bound = [

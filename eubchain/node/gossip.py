@@ -41,6 +41,8 @@ BUNDLES_WAITING_MAX = 64
 WORKS = 2
 HOLDERS_MAX = 100_000
 BAD_TRANSACTION_POINTS = 20
+GIVEN_BYTES_MAX = 2 * 2**20
+"""Given for one want, which names many and costs its sender little; a peer's queue holds not much more."""
 WANTED_AGAIN_S = 2.0
 ASKED_PER_PEER_MAX = 20_000
 """Wanted of one peer at a time; whoever announces more than that in two seconds is not believed the rest."""
@@ -180,13 +182,15 @@ class Gossip:
             if wanted:
                 self._net.send(peer, Kind.WANT, encode(Wtxids(tuple(wanted))))
         else:
-            raws = []
+            given: dict[bytes, bytes] = {}
+            size = 0
             for wtxid in read_body(WTXIDS, kind, body).wtxids:
                 candidate = self._mempool.by_wtxid(wtxid)
-                if candidate is not None:
+                if candidate is not None and wtxid not in given and size < GIVEN_BYTES_MAX:
                     self._note(wtxid, bit)
-                    raws.append(candidate.raw)
-            for bundle in bundles(raws):
+                    given[wtxid] = candidate.raw
+                    size += len(candidate.raw)
+            for bundle in bundles(list(given.values())):
                 self._net.send(peer, Kind.TRANSACTIONS, encode(Transactions(tuple(bundle))))
 
     def _is_known(self, wtxid: bytes) -> bool:

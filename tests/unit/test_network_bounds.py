@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from consensus.types.codec import encode
 from consensus.types.vote import PREVOTE
 from eubchain.mempool import Mempool
-from eubchain.node.gossip import ASKED_PER_PEER_MAX, Gossip
+from eubchain.node.gossip import ASKED_PER_PEER_MAX, GIVEN_BYTES_MAX, Gossip
 from eubchain.node.hearing import AHEAD_BYTES_MAX, Heard
 from eubchain.node.pricing import mempool_pricing
 from eubchain.node.proposed import GATHERING_MAX, ProposedBlocks
@@ -27,10 +28,11 @@ class QuietNet:
     """Counts what is wanted."""
 
     def __init__(self) -> None:
-        self.wanted = 0
+        self.wanted = self.given_bytes = 0
 
     def send(self, peer: str, kind: Kind, body: bytes) -> bool:
         self.wanted += kind is Kind.WANT
+        self.given_bytes += len(body) if kind is Kind.TRANSACTIONS else 0
         return True
 
 
@@ -58,7 +60,8 @@ def test_a_flood_of_the_next_height_does_not_push_out_what_others_say_of_it() ->
 def test_parts_of_proposed_blocks_fit_the_largest_block_of_the_network() -> None:
     """Of 256 parts each, what is gathered came to nearly a gigabyte."""
     nothing: Any = None
-    blocks = ProposedBlocks(nothing, bytes(32), nothing, nothing, WORLD.params.chain)
+    sources: Any = SimpleNamespace(release=lambda: None)
+    blocks = ProposedBlocks(nothing, bytes(32), sources, nothing, WORLD.params.chain)
     blocks.at_height(1)
     names_bytes = 34 * WORLD.params.chain.block_transactions_max
     assert blocks._parts_max * PART_BYTES_MAX >= names_bytes
@@ -90,3 +93,15 @@ async def test_a_peer_that_announces_without_end_is_asked_for_a_bounded_number()
     assert len(gossip._asked) == ASKED_PER_PEER_MAX
     gossip.take("other", Kind.ANNOUNCE, encode(Wtxids((b"\xff" * 32,))))
     assert len(gossip._asked) == ASKED_PER_PEER_MAX + 1
+
+
+@pytest.mark.parametrize("names", ["one again and again", "many"])
+def test_a_want_of_a_few_bytes_does_not_make_a_node_send_a_hundred_megabytes(names: str) -> None:
+    gossip = _gossip()
+    pool: Any = SimpleNamespace(by_wtxid=lambda wtxid: SimpleNamespace(raw=bytes(60_000)))
+    gossip._mempool = pool
+    gossip._slots["greedy"] = 1
+    wanted = [(0 if "again" in names else i).to_bytes(32, "big") for i in range(1_900)]
+    gossip.take("greedy", Kind.WANT, encode(Wtxids(tuple(wanted))))
+    net: Any = gossip._net
+    assert 60_000 <= net.given_bytes <= GIVEN_BYTES_MAX + 70_000
