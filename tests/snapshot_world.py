@@ -145,9 +145,12 @@ def hello_of(rules: Rules, name: str, height: int) -> Hello:
 class Town:
     """Givers, and homes that join from them, one after the other."""
 
-    def __init__(self, root: Path, genesis: Genesis, givers: Collection[Giver]) -> None:
+    def __init__(
+        self, root: Path, genesis: Genesis, givers: Collection[Giver], age_ms: int = 3_600_000
+    ) -> None:
+        """`age_ms`: how long ago the genesis was."""
         self.genesis, self.rules = genesis, rules_of(genesis)
-        self.world = SimWorld(1, epoch_ms=GENESIS_TIME_MS + 3_600_000)
+        self.world = SimWorld(1, epoch_ms=GENESIS_TIME_MS + age_ms)
         self.givers = {giver.name: giver for giver in givers}
         self.places = Places(root / "home" / "ledger", root / "home" / "snapshots")
         (root / "home").mkdir(parents=True, exist_ok=True)

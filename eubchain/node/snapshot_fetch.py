@@ -242,6 +242,7 @@ class Fetch:
         raw = await self._ask(peer, PART, number)
         with _blaming():
             check_part(manifest, number, raw)
+        self._suppliers.gave(peer, self._choice)
         self._store(chunk_file(PART, number), raw)
         self.done += 1
 

@@ -178,9 +178,11 @@ class SnapshotSync:
         offered_s: float | None = None
         while True:
             now_s = trio.current_time()
-            met_s = met_s or (now_s if len(self.suppliers) else None)
+            if met_s is None and len(self.suppliers):
+                met_s = now_s
             usable = {c: names for c, names in self.suppliers.choices().items() if self._is_usable(c)}
-            offered_s = offered_s or (now_s if usable else None)
+            if offered_s is None and usable:
+                offered_s = now_s
             if usable and offered_s is not None and now_s - offered_s >= CHOICE_WAIT_S:
                 return self._best(usable)
             if met_s is None and now_s - began_s >= PEERS_WAIT_S:

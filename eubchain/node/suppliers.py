@@ -37,6 +37,8 @@ HEARTBEAT_S = 2.0
 ASK_AGAIN_S = 10.0
 REST_S = 15.0
 """How long a peer is not asked for a snapshot that it offered and did not give."""
+RESTS_MAX = 3
+"""After so many rests without a part between them a peer is not asked for this snapshot again."""
 NAMES_MAX = 1024
 """Peers remembered for what they did wrong or did not do; the oldest is forgotten."""
 
@@ -68,7 +70,8 @@ class Suppliers:
         self._net = net
         self._peers: dict[str, _Supplier] = {}
         self._refused: dict[str, str] = {}
-        self._resting: dict[tuple[str, Choice], float] = {}
+        self._resting: dict[tuple[str, Choice], tuple[float, int]] = {}
+        """Until when a peer is not asked for a snapshot, and how often it was so since it gave a part."""
         self._news = trio.Event()
 
     # ------------------------------------------------------------ what is known
@@ -120,7 +123,8 @@ class Suppliers:
         peer = self._peers[name]
         if choice not in peer.offers or choice.height > peer.status.height:
             return False
-        return self._resting.get((name, choice), -1.0) <= trio.current_time()
+        until_s, times = self._resting.get((name, choice), (0.0, 0))
+        return times < RESTS_MAX and until_s <= trio.current_time()
 
     # ------------------------------------------------------------ what they did
 
@@ -135,16 +139,22 @@ class Suppliers:
 
     def rest(self, peer: str, choice: Choice, why: str) -> None:
         """A peer did not give what it offered: others are asked for a while, and it what it offers now."""
-        if peer in self._refused:
+        until_s, times = self._resting.get((peer, choice), (0.0, 0))
+        now_s = trio.current_time()
+        if peer in self._refused or now_s < until_s:
             return
         log.info("a peer does not give its snapshot", peer=peer, height=choice.height, why=why)
-        self._resting[peer, choice] = trio.current_time() + REST_S
+        self._resting[peer, choice] = now_s + REST_S, times + 1
         while len(self._resting) > NAMES_MAX:
             self._resting.pop(next(iter(self._resting)))
         known = self._peers.get(peer)
         if known is not None:
             known.asked_s = None
         self._tell()
+
+    def gave(self, peer: str, choice: Choice) -> None:
+        """A peer gave a part: what it did not do before is forgotten."""
+        self._resting.pop((peer, choice), None)
 
     def _tell(self) -> None:
         self._news.set()
