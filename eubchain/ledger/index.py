@@ -7,7 +7,7 @@ Keeps: a block's rows are noted under its height, so that pruning and forgetting
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 from consensus.types.codec import encode
 from eubchain.ledger.layout import (
@@ -25,32 +25,39 @@ def put_rows(batch: Batch, rows: IndexRows, height: int) -> Generator[None, None
     """Stepwise: add a block's index rows to a batch."""
     if rows == NO_ROWS:
         return
-    for count, (key, value) in enumerate(_rows(rows, height), 1):
-        batch.put(key, value)
-        if not count % SLICE_ROWS:
-            yield
+    for part in _rows(rows, height):
+        for key, value in part:
+            batch.put(key, value)
+        yield
     batch.put(Column.ROWS + height_key(height), encode(rows))
 
 
 def delete_rows(batch: Batch, rows: IndexRows, height: int) -> Generator[None, None, None]:
     """Stepwise: take a block's index rows out again."""
-    for count, (key, _) in enumerate(_rows(rows, height), 1):
-        batch.delete(key)
-        if not count % SLICE_ROWS:
-            yield
+    for part in _rows(rows, height):
+        for key, _ in part:
+            batch.delete(key)
+        yield
     batch.delete(Column.ROWS + height_key(height))
 
 
-def _rows(rows: IndexRows, height: int) -> Iterator[tuple[bytes, bytes]]:
-    # What rows have in common is made once: a full block has tens of thousands of them.
+def _rows(rows: IndexRows, height: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Keys and values, in slices: a full block has tens of thousands, and lists cost less than yields."""
     at = height_key(height)
     of_txid, of_wtxid = Column.PLACE_OF_TXID.value, Column.PLACE_OF_WTXID.value
     of_account, of_task = Column.ACCOUNT_HISTORY.value, Column.TASK_HISTORY.value
-    for position, txid in enumerate(rows.txids):
-        yield of_txid + txid, at + position.to_bytes(POSITION_BYTES, "big")
-    for wtxid, position in rows.wtxids:
-        yield of_wtxid + wtxid, at + position.to_bytes(POSITION_BYTES, "big")
-    for address, position in rows.accounts:
-        yield of_account + history_prefix(address) + at + position.to_bytes(POSITION_BYTES, "big"), b""
-    for task, position in rows.tasks:
-        yield of_task + history_prefix(task) + at + position.to_bytes(POSITION_BYTES, "big"), b""
+    for start in range(0, len(rows.txids), SLICE_ROWS):
+        some = enumerate(rows.txids[start : start + SLICE_ROWS], start)
+        yield [(of_txid + txid, at + position.to_bytes(POSITION_BYTES, "big")) for position, txid in some]
+    for part in _parts(rows.wtxids):
+        yield [(of_wtxid + wtxid, at + position.to_bytes(POSITION_BYTES, "big")) for wtxid, position in part]
+    for column, subjects in ((of_account, rows.accounts), (of_task, rows.tasks)):
+        for part in _parts(subjects):
+            yield [
+                (column + history_prefix(subject) + at + position.to_bytes(POSITION_BYTES, "big"), b"")
+                for subject, position in part
+            ]
+
+
+def _parts(rows: Sequence[tuple[bytes, int]]) -> Iterator[Sequence[tuple[bytes, int]]]:
+    return (rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS))

@@ -74,6 +74,9 @@ ROWS = Codec[IndexRows](IndexRows, 2**30)
 RECEIPTS = Codec[tuple[Receipt, ...]](tuple[Receipt, ...], 2**30)
 
 
+_LENGTHS = [bytes([length]) for length in range(256)]
+
+
 def height_key(height: int) -> bytes:
     """The key of a height's row."""
     return height.to_bytes(8, "big")
@@ -86,7 +89,7 @@ def place_of(key: bytes) -> Place:
 
 def history_prefix(subject: bytes) -> bytes:
     """The common prefix of an account's or task's rows; the length keeps prefixes apart."""
-    return bytes([len(subject)]) + subject
+    return _LENGTHS[len(subject)] + subject
 
 
 def bucket_key(position: int) -> bytes:
