@@ -32,7 +32,7 @@ from scripts.benchmarks.transfers import secret_key
 from scripts.benchmarks.tx_1 import bodies_of, drive, figure, node_url, start_node
 from vm.account import MultiTransfer, Output, Transfer
 
-ACCOUNTS, EACH, CONNECTIONS = 1_000, 20, 4
+ACCOUNTS, EACH, CONNECTIONS = 1_000, 40, 4
 PACE_BATCH, PACE_BATCHES, PACE_S = 50, 100, 0.1
 
 
