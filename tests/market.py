@@ -101,6 +101,8 @@ class Market:
         self.events: list[Event] = []
         """Of everything accepted so far."""
         self.operations: dict[type[Any], Operation] = {o.payload: o for o in OPERATIONS}
+        self.due_paid = self.due_done = 0
+        """Work of the due queue: what transactions paid for, what it has done."""
         self.thin = False
         """Whether the validators are too few in every commit, which is an outage."""
         self.state = self._open()
@@ -173,6 +175,7 @@ class Market:
         assert self.state.entries_created <= cost.entries_max, f"{operation.name} declares too few"
         assert self.state.supply.is_conserved(), "every movement has two sides"
         self.events += self.state.events
+        self.due_paid += cost.due
         return txid
 
     def is_due(self, sender: bytes, payload: Any) -> bool:
@@ -184,7 +187,8 @@ class Market:
         """Close the open block, and as many more as asked for."""
         for _ in range(blocks):
             self.state.begin()
-            due.fire(self.state, DUE_HANDLERS)
+            due.fire(self.state, {kind: self._counted(handler) for kind, handler in DUE_HANDLERS.items()})
+            assert self.due_done <= self.due_paid, "what the queue does was paid by who left it"
             if self.height % self.params.chain.epoch_blocks == 0:
                 outage.decide(self.state, Tally(1, int(self.thin), ()))
             self.events += self.state.events
@@ -192,6 +196,14 @@ class Market:
             self.reader.write(self.state.finish())
             self.height += 1
             self.state = self._open()
+
+    def _counted(self, handler: due.Handler) -> due.Handler:
+        def fire(state: State, entry: bytes, due_height: int) -> None:
+            before = state.records_touched
+            handler(state, entry, due_height)
+            self.due_done += 1 + state.records_touched - before
+
+        return fire
 
     def until(self, height: int) -> None:
         """Mine until the open block has this height."""

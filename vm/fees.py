@@ -60,6 +60,15 @@ def next_base_price(price: int, used: int, params: Params) -> int:
     return price
 
 
+def due_units(params: Params) -> int:
+    """Units of one entry or record that a transaction leaves to the due queue.
+
+    The ordinary part of a block over what the queue does in one: whatever stands in a block, the work that
+    it leaves is no more than a later block's. No lane transaction leaves any that was not paid before.
+    """
+    return -(-ordinary_units(params) // params.chain.max_due_per_block)
+
+
 class Price(msgspec.Struct, frozen=True, gc=False):
     """What a transaction pays per unit: the burned part and the proposer's."""
 
@@ -75,7 +84,7 @@ def ordinary_price(base_price: int, body: Body[object]) -> Price:
 class Room:
     """What a block has left while transactions are added; a transaction must fit with its most units."""
 
-    __slots__ = ("bytes_left", "evidence_left", "lane_bytes_left", "lane_units_left", "served",
+    __slots__ = ("bytes_left", "due_units", "evidence_left", "lane_bytes_left", "lane_units_left", "served",
                  "transactions_left", "units_left", "units_used")  # fmt: skip
 
     def __init__(self, params: Params) -> None:
@@ -85,6 +94,7 @@ class Room:
         self.lane_units_left = lane_units(params)
         self.lane_bytes_left = lane_bytes(params)
         self.evidence_left = EVIDENCE_MAX
+        self.due_units = due_units(params)
         self.units_used = 0
         """Ordinary units charged: what moves the base price."""
         self.served: set[bytes] = set()

@@ -104,7 +104,7 @@ def units_max(candidate: Candidate[Any], params: Params) -> int:
     transaction = candidate.transaction
     cost = OPERATION_OF[type(transaction.body.payload)].cost(transaction.body.payload, params.fees)
     fixed = fees.fixed_units(len(candidate.raw), transaction.auth, cost, params.fees)
-    return fixed + cost.entries_max * params.fees.new_entry
+    return fixed + cost.entries_max * params.fees.new_entry + cost.due * fees.due_units(params)
 
 
 def is_due(state: State, candidate: Candidate[Any]) -> bool:
@@ -151,7 +151,7 @@ def _include_paid(
     fee_params, size = block.params.fees, len(candidate.raw)
     cost = operation.cost(body.payload, fee_params)
     units = fees.fixed_units(size, candidate.transaction.auth, cost, fee_params)
-    most = units + cost.entries_max * fee_params.new_entry
+    most = units + cost.entries_max * fee_params.new_entry + cost.due * room.due_units
     in_lane = (
         operation.is_due is not None
         and room.lane_fits(sender, most, size)
@@ -172,6 +172,8 @@ def _include_paid(
     code, facts = _run(state, call, body.payload, operation, reserved)
     assert state.entries_created <= cost.entries_max, f"{operation.name} declares too few entries"
     units += state.entries_created * fee_params.new_entry
+    if code == OK:
+        units += cost.due * room.due_units
     price = Price(base, 0) if in_lane else fees.ordinary_price(base, body)
     fee = units * (price.base + price.tip)
     after = state.get(ACCOUNTS, sender)

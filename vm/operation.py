@@ -20,6 +20,9 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     fixed: int
     entries_max: int
     """The most entries it can create; each that it does create costs `new_entry` units."""
+    due: int = 0
+    """The most work that it leaves to the due queue, in entries and the records they touch; each costs
+    `fees.due_units`, so that no block leaves more than one can do."""
 
 
 class Operation(NamedTuple):

@@ -23,6 +23,8 @@ from vm.head import first_height
 from vm.operation import Cost, Operation, check_nothing
 from vm.state import Call, Namespace, State, Table
 
+MATURE_DUE = 3
+"""What the due queue does to pay an unbonding out: its entry, the stake, the balance."""
 UNBONDING_MAX = 16
 """Entries on their way back; amounts unbonded in one epoch share an entry."""
 
@@ -102,7 +104,7 @@ def _put(state: State, address: bytes, before: Stake, after: Stake) -> None:
 
 def cost(payload: Bond | Unbond, fees: FeeParams) -> Cost:
     """A stake record and a due entry may be new; the registers follow the bond in two entries."""
-    return Cost(fees.other, 3)
+    return Cost(fees.other, 3, MATURE_DUE if isinstance(payload, Unbond) else 0)
 
 
 def bond(state: State, call: Call, payload: Bond) -> None:

@@ -35,7 +35,8 @@ class ChainParams(Record, frozen=True):
     draw_delay_blocks: Uint
     """A draw asked for in block h uses beacon(h + this): no proposer picks its own judge."""
     max_due_per_block: Uint
-    """Work of the due queue in a block: entries and the records they touch."""
+    """Work of the due queue in a block: entries and the records they touch. Transactions that leave work to it
+    pay units for it, so that a block cannot leave more."""
 
 
 class FeeParams(Record, frozen=True):
@@ -166,7 +167,7 @@ class Params(Record, frozen=True):
 MIB = 2**20
 
 DEV = Params(
-    ChainParams(500, 500, 1_000, 20, 4 * MIB, 20_000, 8_000_000, 64 * 1024, 7_200, 2, 256),
+    ChainParams(500, 500, 1_000, 20, 4 * MIB, 20_000, 8_000_000, 64 * 1024, 7_200, 2, 4_096),
     FeeParams(1, 1, 200, 120, 500, 1_000, 1_000, 25, 500, 100),
     ValidatorParams(16, eubc(100), 2, 4, 25, eubc(10), 100_000),
     ResourceParams(
@@ -181,7 +182,7 @@ DEV = Params(
 """One machine: blocks twice a second, epochs of ten seconds, small bonds."""
 
 TEST = Params(
-    ChainParams(1_000, 500, 2_000, 600, 4 * MIB, 20_000, 8_000_000, 64 * 1024, 36_000, 2, 512),
+    ChainParams(1_000, 500, 2_000, 600, 4 * MIB, 20_000, 8_000_000, 64 * 1024, 36_000, 2, 4_096),
     FeeParams(10, 1, 200, 120, 500, 1_000, 1_000, 25, 500, 100),
     ValidatorParams(64, eubc(1_000), 48, 52, 50, eubc(10), 6_307_200),
     ResourceParams(
@@ -196,7 +197,7 @@ TEST = Params(
 """A public network without value."""
 
 MAIN = Params(
-    ChainParams(1_000, 500, 4_000, 3_600, 2 * MIB, 10_000, 4_000_000, 64 * 1024, 86_400, 2, 512),
+    ChainParams(1_000, 500, 4_000, 3_600, 2 * MIB, 10_000, 4_000_000, 64 * 1024, 86_400, 2, 4_096),
     FeeParams(10, 1, 200, 120, 500, 1_000, 1_000, 25, 5_000, 100),
     ValidatorParams(100, eubc(10_000), 336, 504, 50, 158_000_000, 126_144_000),
     ResourceParams(

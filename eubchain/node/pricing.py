@@ -9,8 +9,8 @@ from typing import Any
 
 from consensus.types.transaction import Candidate
 from eubchain.mempool import Pricing
-from vm import fees
 from vm.account import MultiTransfer, Transfer
+from vm.inclusion import units_max
 from vm.registry import OPERATION_OF
 from vm.rules import Rules
 from vm.stake import Bond
@@ -31,16 +31,10 @@ def moved_out(payload: Any) -> int:
 
 def mempool_pricing(rules: Rules) -> Pricing:
     """The rules' part of the mempool."""
-    fee_params = rules.params.fees
 
     def cost_max(candidate: Candidate[Any]) -> int:
-        transaction = candidate.transaction
-        body = transaction.body
-        operation = OPERATION_OF[type(body.payload)]
-        cost = operation.cost(body.payload, fee_params)
-        units = fees.fixed_units(len(candidate.raw), transaction.auth, cost, fee_params)
-        units += cost.entries_max * fee_params.new_entry
-        return units * body.max_price + moved_out(body.payload)
+        body = candidate.transaction.body
+        return units_max(candidate, rules.params) * body.max_price + moved_out(body.payload)
 
     def is_lane_type(candidate: Candidate[Any]) -> bool:
         return OPERATION_OF[type(candidate.transaction.body.payload)].is_due is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -25,7 +26,7 @@ from consensus.types.keys import SecretKey
 from consensus.types.params import DEV, Params
 from consensus.types.vote import PRECOMMIT, vote_hash
 from tests.world import CHAIN_ID, GENESIS_TIME_MS, Operator, World
-from vm import stake
+from vm import fees, stake
 from vm.account import MultiTransfer, Output, Transfer
 from vm.evidence import Said, SubmitEvidence
 from vm.resource import Prove
@@ -58,6 +59,12 @@ def verdict(claim: Claim) -> int:
     """Tiles in panel 9 are no shares, whoever claims them."""
     shares = parse_shares(claim.shares)
     return next((i for i in claim.checked if shares[i][0] == 9), len(shares))
+
+
+@pytest.fixture(autouse=True)
+def unpaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue of these parameters is slow; were its work paid in units, a block would hold none of it."""
+    monkeypatch.setattr(fees, "due_units", lambda params: 0)
 
 
 class Grains(RuleBasedStateMachine):

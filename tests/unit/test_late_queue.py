@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from consensus.types.amounts import eubc
 from consensus.types.params import DEV, Params
 from tests.world import World
+from vm import fees
 from vm import head as heads
 from vm.due import DUE
 from vm.outage import EPOCHS
@@ -22,6 +24,12 @@ FLOOD = 120
 """Tasks that expire just before the forfeit is due; a block fires one entry."""
 EPOCH_BLOCKS = 8
 WINDOWS_START = 2
+
+
+@pytest.fixture(autouse=True)
+def unpaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network whose queue can be filled beyond what it does: on a real one its work is paid in units."""
+    monkeypatch.setattr(fees, "due_units", lambda params: 0)
 
 
 def slow() -> Params:

@@ -40,12 +40,14 @@ ALREADY_CANCELLING = Reason(
     "Wait for that block.",
 )
 
+CANCEL_DUE = 2
+"""What a cancellation that takes effect later leaves: its entry and the task; the post paid for closing."""
 BEFORE_REVIEW = (Stage.RESERVED, Stage.MATCHED, Stage.STARTING, Stage.RUNNING)
 
 
 def cost(payload: Cancel, fees: FeeParams) -> Cost:
     """Units of a cancellation."""
-    return Cost(fees.task, CLOSE_ENTRIES_MAX)
+    return Cost(fees.task, CLOSE_ENTRIES_MAX, CANCEL_DUE)
 
 
 def apply(state: State, call: Call, payload: Cancel) -> None:

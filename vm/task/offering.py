@@ -35,6 +35,8 @@ from vm.task.terms import (
 )
 
 ENTRIES_MAX = 1
+OFFER_DUE = 2
+"""What the draw does to an offer, in records: it goes, and its deposit returns."""
 
 NOT_A_SPARK = Reason(
     1620,
@@ -117,7 +119,7 @@ NO_SUCH_ROLE = Reason(
 
 def cost(payload: Offer, fees: FeeParams) -> Cost:
     """Units of an offer."""
-    return Cost(fees.task, ENTRIES_MAX)
+    return Cost(fees.task, ENTRIES_MAX, OFFER_DUE)
 
 
 def apply(state: State, call: Call, payload: Offer) -> None:

@@ -25,6 +25,19 @@ from vm.task.terms import MAXIMUM_PER_GAS_FLOOR, escrow_of, seats_of
 
 ENTRIES_MAX = 2
 """The task and its draw's due entry; seats are covered by the deposit."""
+TASK_DUE = 7
+"""What the due queue does for any task, in entries and records.
+
+The draw: its entry, the refund, the task, the entry that forgets it; forgetting: its entry, the task, the
+deposit's return."""
+SEAT_DUE = 20
+"""What it may do for a seat.
+
+Its place in the draw 4; the clock that runs out 11 (its entry; seat and spark; payments to spark, requester
+and pool; both standings, or the forfeit's three; task and its cancellation); the forfeit's decision 4;
+forgetting 1."""
+BEGIN_DUE = 4
+"""What it does to begin a reservation: its entry, the seat, its next clock, the spark."""
 
 TERMS_MALFORMED = Reason(
     1610,
@@ -121,8 +134,9 @@ def deposit_of(payload: Post, market: MarketParams) -> int:
 
 
 def cost(payload: Post, fees: FeeParams) -> Cost:
-    """Units of a post."""
-    return Cost(fees.task, ENTRIES_MAX)
+    """Units of a post: it pays for all that the due queue may do for the task, however it goes."""
+    of_seat = SEAT_DUE + (BEGIN_DUE if payload.not_before else 0)
+    return Cost(fees.task, ENTRIES_MAX, TASK_DUE + seats_of(payload.roles, payload.replicas) * of_seat)
 
 
 def apply(state: State, call: Call, payload: Post) -> None:

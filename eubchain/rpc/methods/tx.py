@@ -20,10 +20,14 @@ from eubchain.rpc.method import INVALID_PARAMETERS, Base64, Decimal, Hex, View, 
 from eubchain.rpc.views import ReceiptView, TransactionView, error_view, receipt_view, transaction_view
 from vm import head as heads
 from vm.account import OUTPUTS_MAX, MultiTransfer
+from vm.fees import due_units
 from vm.operation import Cost, Operation
 from vm.registry import OPERATION_NAMED, TRANSACTION
 from vm.resource import Prove
-from vm.task.payloads import Grant
+from vm.stake import MATURE_DUE, Unbond
+from vm.task.payloads import Grant, Post
+from vm.task.posting import BEGIN_DUE, SEAT_DUE, TASK_DUE
+from vm.task.posting import ENTRIES_MAX as POST_ENTRIES_MAX
 from vm.validator import UpdateValidator
 
 BATCH_MAX = 1_000
@@ -193,6 +197,7 @@ async def estimate_fee(
     suggested = max(2 * price, price + 2)
     cost = _cost_most(operation, size, fees)
     units = size * fees.byte + cost.fixed + cost.entries_max * fees.new_entry
+    units += cost.due * due_units(backend.rules.params)
     return FeeEstimate(
         base_price=price, suggested_max_price=suggested, suggested_tip=1, fee_max=str(units * suggested)
     )
@@ -205,6 +210,10 @@ def _cost_most(operation: Operation, size: int, fees: FeeParams) -> Cost:
         return Cost(fees.transfer + outputs * fees.output, outputs)
     if operation.payload is Grant:
         return Cost(fees.task, min(SEATS_NAMED_MAX, size // ENVELOPE_BYTES_LEAST))
+    if operation.payload is Post:
+        return Cost(fees.task, POST_ENTRIES_MAX, TASK_DUE + SEAT_DUE + BEGIN_DUE)
+    if operation.payload is Unbond:
+        return Cost(fees.other, 3, MATURE_DUE)
     if operation.payload is Prove:
         return Cost(fees.proof + SHARES_MAX * fees.share, 1)
     if operation.payload is UpdateValidator:
