@@ -91,9 +91,9 @@ def _line_of(lines: Sequence[str], word: str, section: str) -> int:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """'; did you mean X?' when something is near."""
+    """'; the nearest is X' when something is near."""
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; the nearest is {found[0]}" if found else ""
 
 
 def read_options(reason: Reason, path: str, text: str, options: Sequence[Option]) -> Values:

@@ -95,11 +95,11 @@ def test_the_written_policy_reads_as_its_defaults_and_every_option_has_a_comment
 @pytest.mark.parametrize(
     ("old", "new", "line_holds", "why"),
     [
-        ("slots = 1", "slotz = 1", "slotz = 1", "did you mean slots?"),
+        ("slots = 1", "slotz = 1", "slotz = 1", "the nearest is slots"),
         ("slots = 1", "slots = 65", "slots = 65", "must be from 1 to 64"),
         ('gpu_hour = "1"', 'gpu_hour = "1,5"', 'gpu_hour = "1,5"', "only digits and one point"),
         ('gpu_hour = "1"', "gpu_hour = 1", "gpu_hour = 1", "must be a text in quotes"),
-        ("[machine]", "[machines]", "[machines]", "did you mean machine?"),
+        ("[machine]", "[machines]", "[machines]", "the nearest is machine"),
         ("hours = []", 'hours = ["25:00-07:00"]', "hours =", "is no span of time"),
         ('runtimes = ["wasi", "docker"]', 'runtimes = ["lxc"]', "runtimes =", "there is no runtime lxc"),
         ("enabled = false", "enabled = maybe", "enabled = maybe", "this is not TOML"),

@@ -152,5 +152,5 @@ def test_a_misspelt_option_of_the_configuration_is_shown_with_its_line(cli: Cli)
     config.write_text(config.read_text().replace("moniker =", "monicker ="))
     result = cli("export")
     assert result.code == 1
-    assert "did you mean moniker?" in result.err
+    assert "the nearest is moniker" in result.err
     assert "monicker = " in result.err

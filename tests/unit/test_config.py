@@ -35,14 +35,14 @@ def test_changes_stand_in_the_file():
 def test_a_misspelt_key_is_named_with_its_line_a_caret_and_the_nearest():
     facts = _refused("[rpc]\n\nlisen = 'x'\n")
     assert facts["line"] == 3
-    assert "did you mean listen?" in str(facts["why"])
+    assert "the nearest is listen" in str(facts["why"])
     assert str(facts["shown"]).splitlines()[1].index("^") == str(facts["shown"]).splitlines()[0].index(
         "lisen"
     )
 
 
 def test_an_unknown_section_a_wrong_type_and_broken_toml_are_refused():
-    assert "did you mean mempool?" in str(_refused("[mempol]\n")["why"])
+    assert "the nearest is mempool" in str(_refused("[mempol]\n")["why"])
     assert "must be a number" in str(_refused("[mempool]\ncount_max = 'many'\n")["why"])
     assert "must be true or false" in str(_refused("[blobs]\nserve = 1\n")["why"])
     assert "must be a number" in str(_refused("[mempool]\ncount_max = -1\n")["why"])

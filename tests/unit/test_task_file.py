@@ -42,7 +42,7 @@ def test_the_written_file_reads_back_as_the_defaults_and_explains_every_option(t
 def test_a_misspelt_key_is_shown_with_line_caret_and_nearest_name(tmp_path: Path) -> None:
     sentence = refused(tmp_path / "task.toml", '[run]\nmodule = "a.wasm"\ncomand = ["x"]\n')
     assert "line 3" in sentence
-    assert "did you mean command?" in sentence
+    assert "the nearest is command" in sentence
     assert sentence.endswith('  comand = ["x"]\n  ^')
 
 
