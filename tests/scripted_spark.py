@@ -20,7 +20,7 @@ from pyrage.x25519 import Identity
 from consensus.types.address import key_address
 from consensus.types.amounts import eubc
 from consensus.types.keys import SecretKey
-from eubchain.client.connection import Connection
+from eubchain.client.connection import Connection, RemoteRefusal
 from eubchain.client.network import Network, learn_network
 from eubchain.client.sending import Final, send
 from eubchain.client.task_run.market import Sight, look
@@ -35,6 +35,9 @@ from spark_node.envelopes import (
     seal_result_key,
 )
 from spark_node.job import SPEC, Job, Spec, answer_digest, seal
+from spark_node.prover.numpy_backend import NumpyBackend
+from spark_node.prover.order import Answer, Assignment
+from spark_node.prover.search import prove
 from spark_node.storage.age_keys import new_identity, parse_identity, recipient_of
 from spark_node.storage.blob import AccessSigner
 from spark_node.storage.logs import LogWriter, error_report, put_error
@@ -42,6 +45,7 @@ from spark_node.storage.places import open_store
 from spark_node.storage.sealing import open_directory, seal_directory
 from spark_node.storage.store import Store
 from vm.registry import TRANSACTION
+from vm.resource import Prove
 from vm.spark import Hardware, RegisterSpark
 from vm.stake import Bond
 from vm.task.payloads import Decline, Deliver, Fail, Grant, Offer, Post, Start
@@ -62,6 +66,8 @@ class ScriptedSpark:
         self.identity = identity
         self.address = key_address(key.public)
         self.directory_allowed: Path | None = None
+        self._sending = trio.Lock()
+        """One transaction at a time: it may prove while it works."""
 
     @classmethod
     @asynccontextmanager
@@ -77,9 +83,34 @@ class ScriptedSpark:
 
     async def send(self, payload: Any) -> Final:
         """Send a step that must succeed."""
-        final = await send(self.node, self.network, self.key, payload)
+        async with self._sending:
+            final = await send(self.node, self.network, self.key, payload)
         assert final.error is None, final.error
         return final
+
+    async def proves(self, blocks_of_tiles: int, *, task_status: trio.TaskStatus[None]) -> None:
+        """Prove in every window from now on by so many blocks of tiles; started after the first."""
+        address = self.network.show(self.address)
+        proved, is_first = 0, True
+        while True:
+            await trio.sleep(POLL_S)
+            window = await self.node.call("por_window", address=address)
+            if window is None or not window["is_open"] or window["seed"] is None:
+                continue
+            record = await self.node.call("spark_get", address=address)
+            if window["window"] <= proved or record["registered_epoch"] >= window["epoch"]:
+                continue
+            seed = bytes.fromhex(window["seed"].removeprefix("0x"))
+            assignment = Assignment(1, window["window"], seed, self.address, int(record["difficulty"]))
+            answer = await trio.to_thread.run_sync(searched, assignment, blocks_of_tiles)
+            proved = window["window"]
+            try:
+                await self.send(Prove(answer.proof))
+            except RemoteRefusal:
+                continue  # too late, on a machine with more to do
+            if is_first:
+                is_first = False
+                task_status.started()
 
     async def register(self, hardware: Hardware = HARDWARE) -> None:
         """Bond and register."""
@@ -226,3 +257,9 @@ class ScriptedSpark:
         await self.say(task, spec, job, said)
         await self.deliver(task, spec, job, self.room / "input")
         return task
+
+
+def searched(assignment: Assignment, blocks_of_tiles: int) -> Answer:
+    """A search of a fixed length, by numpy."""
+    left = iter([True] * blocks_of_tiles)
+    return prove(NumpyBackend(), assignment, lambda: next(left, False))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from pyrage.x25519 import Identity
 
 from consensus.types.amounts import format_eubc
 from consensus.types.keys import SecretKey
+from consensus.types.params import DEV, Params
 from eubchain.client.connection import Connection
 from eubchain.node.founding import found_devnet
 from eubchain.wallet.accounts import Wallet
@@ -51,7 +52,7 @@ class Net:
     password_file: Path
     spark_keys: list[SecretKey]
     room: Path
-    identities: list[Identity] = field(default_factory=lambda: [new_identity(), new_identity()])
+    identities: list[Identity] = field(default_factory=lambda: [new_identity() for _ in range(3)])
 
     def command(self, *arguments: str) -> list[str]:
         """A line of the command for this home and node."""
@@ -121,8 +122,14 @@ class Net:
 @pytest.fixture(scope="module")
 def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     """One node for the whole file: tasks do not disturb each other."""
-    root = tmp_path_factory.mktemp("devnet")
-    founded = found_devnet(root / "net", time.time_ns() // 1_000_000, 1, 2)
+    with one_node(tmp_path_factory.mktemp("devnet")) as net:
+        yield net
+
+
+@contextmanager
+def one_node(root: Path, sparks: int = 2, params: Params = DEV) -> Iterator[Net]:
+    """A network of one node and these sparks' keys, until the block ends."""
+    founded = found_devnet(root / "net", time.time_ns() // 1_000_000, 1, sparks, params=params)
     with (root / "node.log").open("wb") as log:
         line = [sys.executable, "-m", "eubchain", "start", "--home", str(founded.validators[0])]
         node = subprocess.Popen(line, stdout=log, stderr=log, cwd=ROOT)
