@@ -59,6 +59,8 @@ def start(
     async def join(config: Config) -> Config | None:
         """Begin from a snapshot where that is wanted; None when somebody stopped it meanwhile."""
         if not joins_by_snapshot(home, config):
+            if snapshot_sync:
+                SESSION.note("no snapshot is taken: this home has a ledger, or [p2p] listen is empty")
             return config
         stopping = trio.Event()
         failed: list[Fault] = []
