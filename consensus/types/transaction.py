@@ -10,6 +10,7 @@ Errors: 1003–1007.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from msgspec import Meta, Struct
 from consensus.types.address import NO_ADDRESS, key_address, multisig_address
 from consensus.types.codec import Address, Key32, Name, Price, Record, Sig64, Uint, encode
 from consensus.types.errors import Reason, Rejected
-from consensus.types.hashing import Tag, tagged_hash
+from consensus.types.hashing import Tag, tagged_hash, tagged_hashes
 
 TRANSACTION_VERSION = 1
 MULTISIG_KEYS_MAX = 16
@@ -128,6 +129,11 @@ def txid_of(genesis: bytes, body: bytes) -> bytes:
 def wtxid_of(transaction: bytes) -> bytes:
     """The identity of these exact bytes, which the transactions root and proposals name."""
     return tagged_hash(Tag.WTXID, transaction)
+
+
+def wtxids_of(transactions: Iterable[bytes]) -> list[bytes]:
+    """The `wtxid_of` of each."""
+    return tagged_hashes(Tag.WTXID, transactions)
 
 
 def signer_address(auth: Auth) -> bytes:

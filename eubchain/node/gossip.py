@@ -11,7 +11,7 @@ is known costs no check. Nothing depends on one delivery.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -19,7 +19,7 @@ import trio
 
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
-from consensus.types.transaction import BAD_SIGNATURE, wtxid_of
+from consensus.types.transaction import BAD_SIGNATURE, wtxids_of
 from eubchain.mempool import Mempool
 from eubchain.rpc.backend import Submitted
 from p2p.frames import COALESCED_BYTES_MAX, Kind
@@ -39,7 +39,8 @@ ANNOUNCES_WAITING_MAX = 50_000
 BUNDLES_WAITING_MAX = 64
 """Bundles that wait for the workers; more are dropped, and their transactions announced again."""
 WORKS = 2
-HOLDERS_MAX = 100_000
+HOLDERS_MAX = 50_000
+"""Names in each of two generations of who has what; what is forgotten may be announced once more."""
 BAD_TRANSACTION_POINTS = 20
 GIVEN_BYTES_MAX = 2 * 2**20
 """Given for one want, which names many and costs its sender little; a peer's queue holds not much more."""
@@ -83,7 +84,8 @@ class Gossip:
         """(when it came, wtxid) of what is to be announced."""
         self._slots: dict[str, int] = {}
         self._holders: dict[bytes, int] = {}
-        """wtxid to a bit per peer that has it, by the peer's slot."""
+        """wtxid to a bit per peer that has it, by the peer's slot; a younger and an older generation."""
+        self._holders_before: dict[bytes, int] = {}
         self._asked: dict[bytes, tuple[float, str]] = {}
         """When and of whom a transaction was wanted."""
         self._asking: Counter[str] = Counter()
@@ -109,11 +111,17 @@ class Gossip:
         self._slots.pop(peer, None)
         if not self._slots:
             self._holders.clear()
+            self._holders_before.clear()
 
-    def _note(self, wtxid: bytes, bit: int) -> None:
-        self._holders[wtxid] = self._holders.get(wtxid, 0) | bit
-        if len(self._holders) > HOLDERS_MAX:
-            self._holders = {w: bits for w, bits in self._holders.items() if self._mempool.by_wtxid(w)}
+    def _note(self, wtxids: Iterable[bytes], bit: int) -> None:
+        holders = self._holders
+        for wtxid in wtxids:
+            holders[wtxid] = holders.get(wtxid, 0) | bit
+        if len(holders) > HOLDERS_MAX:
+            self._holders_before, self._holders = holders, {}
+
+    def _has(self, wtxid: bytes, bit: int) -> bool:
+        return (self._holders.get(wtxid, 0) | self._holders_before.get(wtxid, 0)) & bit != 0
 
     # ------------------------------------------------------------ out
 
@@ -140,8 +148,7 @@ class Gossip:
             self._out.clear()
             for bundle in bundles(raws):
                 self._net.broadcast(Kind.TRANSACTIONS, encode(Transactions(tuple(bundle))))
-                for raw in bundle:
-                    self._note(wtxid_of(raw), everyone)
+                self._note(wtxids_of(bundle), everyone)
                 await trio.lowlevel.checkpoint()
 
     async def _run_announcements(self) -> None:
@@ -154,7 +161,7 @@ class Gossip:
                 if self._mempool.by_wtxid(wtxid) is not None:
                     due.append(wtxid)
             for peer, bit in self._slots.items():
-                lacking = [wtxid for wtxid in due if not self._holders.get(wtxid, 0) & bit]
+                lacking = [wtxid for wtxid in due if not self._has(wtxid, bit)]
                 for start in range(0, len(lacking), ANNOUNCE_MAX):
                     names = tuple(lacking[start : start + ANNOUNCE_MAX])
                     self._net.send(peer, Kind.ANNOUNCE, encode(Wtxids(names)))
@@ -171,8 +178,9 @@ class Gossip:
         elif kind is Kind.ANNOUNCE:
             now_s = trio.current_time()
             wanted = []
-            for wtxid in read_body(WTXIDS, kind, body).wtxids:
-                self._note(wtxid, bit)
+            names = read_body(WTXIDS, kind, body).wtxids
+            self._note(names, bit)
+            for wtxid in names:
                 if self._is_known(wtxid) or wtxid in self._asked:
                     continue
                 if self._asking[peer] < ASKED_PER_PEER_MAX:
@@ -187,9 +195,9 @@ class Gossip:
             for wtxid in read_body(WTXIDS, kind, body).wtxids:
                 candidate = self._mempool.by_wtxid(wtxid)
                 if candidate is not None and wtxid not in given and size < GIVEN_BYTES_MAX:
-                    self._note(wtxid, bit)
                     given[wtxid] = candidate.raw
                     size += len(candidate.raw)
+            self._note(given, bit)
             for bundle in bundles(list(given.values())):
                 self._net.send(peer, Kind.TRANSACTIONS, encode(Transactions(tuple(bundle))))
 
@@ -197,12 +205,9 @@ class Gossip:
         return wtxid in self.arriving or self._mempool.knows(wtxid)
 
     def _take_bundle(self, peer: str, bit: int, raws: Sequence[bytes]) -> None:
-        fresh: dict[bytes, bytes] = {}
-        for raw in raws:
-            wtxid = wtxid_of(raw)
-            self._note(wtxid, bit)
-            if not self._is_known(wtxid):
-                fresh[wtxid] = raw
+        wtxids = wtxids_of(raws)
+        self._note(wtxids, bit)
+        fresh = {wtxid: raw for wtxid, raw in zip(wtxids, raws, strict=True) if not self._is_known(wtxid)}
         if not fresh:
             return
         try:
@@ -217,8 +222,8 @@ class Gossip:
                 outcomes = await self._take(list(bundle.raws.values()))
             except Fault as fault:  # nobody could check them: unknown again, they may come again
                 log.warning("transactions of a peer were not checked", why=str(fault))
-                for raw in bundle.raws:
-                    self.arriving.pop(wtxid_of(raw), None)
+                for wtxid in bundle.raws:
+                    self.arriving.pop(wtxid, None)
                 continue
             now_s = trio.current_time()
             bad = 0
