@@ -4,8 +4,8 @@ Here: the engine's `Network` over a `Net`, greetings and status, who is a valida
 whom; wiring of hearing, proposed blocks, gossip, sync and the snapshots' desk.
 Not here: the links (p2p), verification (hearing.py), blocks (proposed.py, sync.py), gossip (gossip.py),
 snapshots (snapshot_desk.py).
-Keeps: validators tell each other everything directly, so between two of them nothing is passed on;
-whoever breaks a rule loses its connection; every queue on the way is bounded.
+Keeps: validators tell each other everything directly, so between two of them little is passed on; whoever
+breaks a rule loses its connection; every queue on the way is bounded.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ from vm.rules import Rules
 
 log = structlog.get_logger("network")
 
+PASSED_ON = 2
+"""Validators to which a validator passes on what it hears of agreement."""
 STATUS_S = 2.0
 """Between two status messages when nothing happens: the heartbeat."""
 
@@ -117,6 +119,8 @@ class Peers:
         self.net, self._rules, self._ledger, self._mempool = net, rules, ledger, mempool
         self._is_validator, self._gate = is_validator, gate
         self._peers: dict[str, Peer] = {}
+        self._turn = 0
+        """Whose turn it is to be passed on what a validator said."""
         self._start: StartHeight | None = None
         self._round: Callable[[], int] = lambda: 0
         self._node: Node | None = None
@@ -370,6 +374,12 @@ class Peers:
         if isinstance(heard.message, ProposalMessage):
             proposal = heard.message.proposal
             self.proposed.heard_of(proposal.block_id, proposal.height, heard.peer)
-        for name, peer in self._peers.items():
-            if name != heard.peer and not (self._is_validator and peer.is_validator):
+        others = [(name, peer) for name, peer in self._peers.items() if name != heard.peer]
+        direct = [name for name, peer in others if self._is_validator and peer.is_validator]
+        for name, peer in others:
+            if not (self._is_validator and peer.is_validator):
                 self.net.send(name, heard.kind, heard.body)
+        # A few, in turn: not every line between two validators need stand.
+        for offset in range(min(PASSED_ON, len(direct))):
+            self.net.send(direct[(self._turn + offset) % len(direct)], heard.kind, heard.body)
+        self._turn += PASSED_ON

@@ -361,9 +361,12 @@ def test_only_the_highest_round_of_each_validator_is_kept_ahead():
 
 
 def test_rebroadcast_says_what_a_lost_peer_needs():
-    """Own votes, the polka, and the precommits that justified entering the round."""
+    """The polka, the precommits that justified entering the round, and everybody's votes of it.
+
+    Others' too: whoever has no line to one of them hears of it from a third.
+    """
     state, _ = run(MINE_SECOND, LOCKED_IN_ROUND_1)
-    state, _ = then(state, proposed(X, 1, 0), prevotes([3], X, 1))
+    state, _ = then(state, proposed(X, 1, 0), prevotes([3, 1], X, 1))
     same, effects = then(state, timeout(TimeoutKind.REBROADCAST, 0))
     assert same is state
     again, timer = effects
@@ -371,9 +374,9 @@ def test_rebroadcast_says_what_a_lost_peer_needs():
     assert list(again.messages) == [
         proposal(X, 1, 0),
         certificate(PREVOTE, X, 0, (0, 1, 3)).certificate,
-        vote(PREVOTE, 3, X, 1),
         *[vote(PRECOMMIT, i, None) for i in (0, 1)],
         vote(PRECOMMIT, 3, X),
+        *[vote(PREVOTE, i, X, 1) for i in (1, 3)],
     ]
     assert timer == wait(TimeoutKind.REBROADCAST, 1, 2_000)
 
