@@ -10,8 +10,6 @@ Units: `units` are fee units, prices grains per unit.
 
 from __future__ import annotations
 
-import msgspec
-
 from consensus.types.params import FeeParams, Params
 from consensus.types.transaction import Auth, Body, MultisigAuth
 from vm.operation import Cost
@@ -69,16 +67,9 @@ def due_units(params: Params) -> int:
     return -(-ordinary_units(params) // params.chain.max_due_per_block)
 
 
-class Price(msgspec.Struct, frozen=True, gc=False):
-    """What a transaction pays per unit: the burned part and the proposer's."""
-
-    base: int
-    tip: int
-
-
-def ordinary_price(base_price: int, body: Body[object]) -> Price:
-    """What a sender pays whose max_price reaches the base price."""
-    return Price(base_price, min(body.tip, body.max_price - base_price))
+def tip_per_unit(base_price: int, body: Body[object]) -> int:
+    """What the proposer gets per unit of a sender whose max_price reaches the base price; the base burns."""
+    return min(body.tip, body.max_price - base_price)
 
 
 class Room:

@@ -18,7 +18,7 @@ from consensus.types.params import Params
 from consensus.types.receipt import OK, Receipt
 from consensus.types.transaction import Candidate
 from vm import fees, funds
-from vm.fees import Price, Room
+from vm.fees import Room
 from vm.funds import ACCOUNTS, Account
 from vm.operation import Operation
 from vm.registry import OPERATION_OF
@@ -104,7 +104,8 @@ def units_max(candidate: Candidate[Any], params: Params) -> int:
     transaction = candidate.transaction
     cost = OPERATION_OF[type(transaction.body.payload)].cost(transaction.body.payload, params.fees)
     fixed = fees.fixed_units(len(candidate.raw), transaction.auth, cost, params.fees)
-    return fixed + cost.entries_max * params.fees.new_entry + cost.due * fees.due_units(params)
+    most = fixed + cost.entries_max * params.fees.new_entry
+    return most + cost.due * fees.due_units(params) if cost.due else most
 
 
 def is_due(state: State, candidate: Candidate[Any]) -> bool:
@@ -174,20 +175,21 @@ def _include_paid(
     units += state.entries_created * fee_params.new_entry
     if code == OK:
         units += cost.due * room.due_units
-    price = Price(base, 0) if in_lane else fees.ordinary_price(base, body)
-    fee = units * (price.base + price.tip)
+    burned = units * base
+    tip = 0 if in_lane else units * fees.tip_per_unit(base, body)
+    fee = burned + tip
     after = state.get(ACCOUNTS, sender)
     assert after is not None, "accounts are never deleted"
     state.put(ACCOUNTS, sender, Account(after.nonce, after.balance + reserve - fee))
     supply = state.supply
     supply.balances -= fee
-    supply.burned += units * price.base
-    supply.accrued += units * price.tip
+    supply.burned += burned
+    supply.accrued += tip
     if in_lane:
         room.charge_lane(sender, units, size)
     else:
         room.charge_ordinary(units, size)
-    return Receipt(code, units, fee, facts, tuple(state.events)), units * price.tip
+    return Receipt(code, units, fee, facts, tuple(state.events)), tip
 
 
 def _run(
