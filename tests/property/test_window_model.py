@@ -15,18 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consensus.resource.proof import Claim, make_proof
-from consensus.types.amounts import eubc
+from consensus.types.amounts import PPB, eubc
 from consensus.types.params import DEV
 from consensus.types.receipt import OK
 from tests.proving import HARDWARE, RECIPIENT, TILES, Provers, always, edited
-from vm import members
+from vm import members, pools
+from vm.epoch import PROOF_PAID
 from vm.members import Register
 from vm.outage import was_outage
 from vm.resource import Prove
 from vm.spark import RegisterSpark, RetireSpark
 from vm.stake import Bond, Unbond
+from vm.validator import VALIDATORS
 
 NAMES = ("alice", "bob", "carol")
+VOTERS = ("v0", "v1", "v2", "v3")
 EPOCH, W, G, V = 17, 4, 2, 6
 D_MIN, SPARK_BOND, UNBONDING = 2, eubc(1), DEV.validators.unbonding_epochs
 
@@ -206,6 +209,7 @@ class Beside:
         self.model = Model(accounts, None, 0, [last.was_void_before, last.was_void], last.counted)
         self.outages: dict[int, bool] = {}
         self.liars: set[bytes] = set()
+        self.paid = len(world.events(PROOF_PAID.code))
         world.verdicts = self._verdict
 
     def _verdict(self, claim: Claim) -> int:
@@ -231,6 +235,8 @@ class Beside:
             self.outages[epoch_of(height)] = was_outage(world.view, epoch_of(height))
         model.end(height, self.outages.get(epoch_of(height), False))
         self._compare()
+        if height % EPOCH == 0:
+            self._compare_figures(epoch_of(height))
 
     def _payload(self, name: str, act: str, figure: int) -> Any:
         match act:
@@ -245,6 +251,34 @@ class Beside:
                 return Unbond(max(1, self.model.accounts[name].bonded))
             case _:
                 return Bond(eubc(3))
+
+    def _compare_figures(self, epoch: int) -> None:
+        """P, κ, x and the pool's payments of an epoch that has just ended; nobody has a past, so ρ is ½."""
+        world, half = self.world, PPB // 2
+        active = {name: a for name, a in self.model.accounts.items() if a.is_active}
+        speeds = {name: a.speed if epoch >= a.barred_until else 0 for name, a in active.items()}
+        bonds = {name: world.stake(name).bonded for name in (*active, *VOTERS)}
+        speed_all, bond_all, s_ref = sum(speeds.values()), sum(bonds.values()), world.params.resource.s_ref
+        fraction = half * min(speed_all, s_ref) // s_ref
+        powers = {}
+        for name, bond in bonds.items():
+            compute = PPB * speeds.get(name, 0) // speed_all if speed_all else 0
+            powers[name] = (fraction * compute + (PPB - fraction) * (PPB * bond // bond_all)) // PPB
+        typical = sum(power * power for power in powers.values()) // sum(powers.values())
+        for name in active:
+            term = PPB * powers[name] // (powers[name] + typical) if powers[name] else 0
+            assert (world.spark(name).power, world.spark(name).kappa) == (powers[name], (PPB + term) // 3), (
+                name
+            )
+        for name in VOTERS:
+            account = world.read(VALIDATORS, world[name].address)
+            assert account.weight_before == powers[name] * half // PPB, name
+        paid = dict(world.events(PROOF_PAID.code)[self.paid :])
+        self.paid += len(paid)
+        shares = {name: speeds[name] // 2 for name in sorted(self.model.credited) if speeds.get(name)}
+        pool = pools.held(world.view, pools.RESOURCE) + sum(int(amount) for amount in paid.values())
+        due = {world[name].address: pool * y // sum(shares.values()) for name, y in shares.items() if y}
+        assert paid == {address: amount for address, amount in due.items() if amount}
 
     def _compare(self) -> None:
         world, model = self.world, self.model
