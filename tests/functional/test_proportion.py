@@ -1,0 +1,37 @@
+"""Four validators of different stake and compute make the blocks of a running network in proportion.
+
+The story: the validators are endowed with 10,000 to 20,000 EUBC; two of them prove compute in every window.
+Once power stands still, the next blocks are counted by the two commands that anybody has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from consensus.types.amounts import PPB
+from scripts.experiments.proportion import KINDS, run
+
+BLOCKS = 60
+LIMIT_S = 900
+
+
+@pytest.mark.slow
+async def test_who_brings_more_makes_more_blocks_as_far_as_chance_allows(tmp_path: Path) -> None:
+    """`por plot` draws it, `validator list` shows both columns, and compute counts beside stake."""
+    picture = tmp_path / "shares.png"
+    with trio.fail_after(LIMIT_S):
+        found = await run(tmp_path, BLOCKS, picture)
+    assert found.blocks == BLOCKS
+    assert found.is_in_proportion, [(row["name"], row["deviations"]) for row in found.rows]
+    power = {row["name"]: row["power"] for row in found.rows}
+    assert sum(power.values()) > PPB - len(KINDS)
+    # In their order: the least stake, twice of it, the least stake with compute, more stake with less compute.
+    least, twice, computing, both = (power[f"validator{number}"] for number in range(len(KINDS)))
+    assert twice > 1.5 * least
+    assert computing > 1.2 * least
+    assert both > 1.5 * least
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert found.validators.count(" % of blocks") == len(KINDS)
