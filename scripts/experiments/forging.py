@@ -5,11 +5,13 @@ All run the real reference, consensus/resource/share.py.
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
 
 from consensus.resource import share
+from consensus.resource.difficulty import credited_tiles
 from consensus.resource.proof import (
     PANELS,
     SHARES_MAX,
@@ -20,7 +22,7 @@ from consensus.resource.proof import (
     share_bytes,
 )
 from consensus.types.errors import Rejected
-from consensus.types.params import MAIN
+from consensus.types.params import DEV, MAIN, TEST
 from scripts.experiments.verdict import COSTLY, IMPOSSIBLE, UNPROFITABLE, Figure
 
 PROFILE = share.PROFILES[1]
@@ -86,6 +88,21 @@ def blind_claims() -> Figure:
     return Figure("blind claims", UNPROFITABLE, 100 * caught / tries, "% caught", says, caught == tries)
 
 
+def false_among_true() -> Figure:
+    """Add false shares to true ones in a window so crowded that only a sample of each proof is looked at."""
+    best = 0.0
+    for params in (DEV.resource, TEST.resource, MAIN.resource):
+        crowd = params.max_sparks
+        for true in range(1, SHARES_MAX):
+            for false in range(1, SHARES_MAX + 1 - true):
+                count = true + false
+                seen = sample_size(count, crowd * SHARES_MAX, crowd, params.verify_budget)
+                unseen = math.comb(true, seen) / math.comb(count, seen)
+                best = max(best, unseen * credited_tiles(count, 1) / true)
+    says = f"in a full window the best mixture is credited {best:.2f} of what its true shares alone would be"
+    return Figure("false shares among true ones", UNPROFITABLE, best, "of honest credit", says, 0 < best < 1)
+
+
 def dust_identities() -> Figure:
     """However many register, the register and the budget bound what a window costs a validator."""
     claim = Claim(1, 1000, bytes(32), bytes(20), 1, share_bytes([(0, q) for q in range(8)]), tuple(range(8)))
@@ -120,4 +137,12 @@ def out_of_range() -> Figure:
     return Figure("ids at the edge", IMPOSSIBLE, taken, "ids", says, taken == 0)
 
 
-EXPERIMENTS = (id_alias, forged_digest, structured_matrices, blind_claims, dust_identities, out_of_range)
+EXPERIMENTS = (
+    id_alias,
+    forged_digest,
+    structured_matrices,
+    blind_claims,
+    false_among_true,
+    dust_identities,
+    out_of_range,
+)
