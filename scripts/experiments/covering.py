@@ -29,6 +29,7 @@ WORKER = "worker"
 CARTEL_EACH, WORKER_TILES = 320, 1_920
 """Tiles a window of each: the cartel holds two fifths of ΣS, enough to void windows and stage outages."""
 SMALL = Resources(0, 0, 1, 2**20, 2**20)
+HELD_EPOCHS = 10
 DUST = Windows(offer=2, grant=4, start=2, run=1, review=2)
 
 
@@ -193,8 +194,8 @@ def signatures_held_back() -> Figure:
     paid = []
     for is_away in (False, True):
         seen = len(world.events(REWARD_PAID.code))
-        end = world.epoch
-        while world.epoch == end:
+        end = world.epoch + HELD_EPOCHS  # many, since who proposes is drawn
+        while world.epoch < end:
             thin = is_away and world.height % 2 == 0
             world.block(absent={"v0"} if thin else set())
         facts = world.events(REWARD_PAID.code)[seen:]
@@ -202,10 +203,12 @@ def signatures_held_back() -> Figure:
     outages = len(world.events(OUTAGE.code))
     lost = 1 - paid[1] / paid[0]
     says = (
-        f"28 % of power that stays out of every second commit makes {outages} epoch of 2 an outage, in which "
-        f"no miss counts: it costs {100 * lost:.0f} % of its own block rewards"
+        f"28 % of power that stays out of every second commit makes {outages} epochs of {2 * HELD_EPOCHS} "
+        f"outages, in which no miss counts: it costs {100 * lost:.0f} % of its own block rewards"
     )
-    return Figure("signatures held back", COSTLY, 100 * lost, "%", says, outages == 1 and lost > 0.2)
+    return Figure(
+        "signatures held back", COSTLY, 100 * lost, "%", says, outages == HELD_EPOCHS and lost > 0.2
+    )
 
 
 EXPERIMENTS = (
