@@ -149,6 +149,19 @@ def _possession(key: ValidatorKey, situation: Situation) -> bytes:
     return key.key.sign(possession_hash(situation.network.rules.chain_id, situation.account.address))
 
 
+async def _renewed_commitment(situation: Situation, held: ValidatorKey) -> bytes:
+    """Of a chain that has revealed nothing; this home's key file is raised to its generation."""
+    from eubchain.node.home import Home
+    from eubchain.node.reveal_file import renewed
+    from eubchain.node.validator_key import write_validator_key
+
+    found = await situation.node.call("validator_get", address=held.address)
+    key = renewed(held, bytes.fromhex(found["validator"]["reveal"].removeprefix("0x")))
+    commitment = key.reveal_chain().commitment
+    write_validator_key(Home(SESSION.home).validator_key, key, replace=True)
+    return commitment
+
+
 @validator.command()
 def register(
     name: Annotated[str, typer.Option("--name", help="What others see; a-z, 0-9 and ._:/@-")],
@@ -216,7 +229,7 @@ def update(
             new_key = NewKey(held.key.public, _possession(held, situation))
         if held is not None and reveal:
             SESSION.note("computing the reveal chain …")
-            new_reveal = held.reveal_chain().commitment
+            new_reveal = await _renewed_commitment(situation, held)
         return UpdateValidator(name, new_key, new_reveal)
 
     async def lines(situation: Situation, payload: Any) -> list[tuple[str, str]]:
@@ -225,6 +238,7 @@ def update(
             found.append(("new key", f"{payload.key.key.hex()}, effective two epochs later"))
         if payload.reveal:
             found.append(("new chain", f"{payload.reveal.hex()}, effective two epochs later"))
+            found.append(("then", "start this home's node again within them: it then knows both chains"))
         return found
 
     order = Order(

@@ -42,8 +42,9 @@ from eubchain.node.network import Network, NoPeers
 from eubchain.node.pricing import mempool_pricing
 from eubchain.node.production import Identity, Production
 from eubchain.node.recovery import Found, Plan, Signing, WalFound, plan_recovery
-from eubchain.node.reveal_file import load_reveal_chain
+from eubchain.node.reveal_file import load_reveals
 from eubchain.node.service import Service
+from eubchain.node.status_warnings import warnings_of
 from eubchain.node.together import join
 from eubchain.node.upkeep import Upkeep
 from eubchain.node.validator_key import ValidatorKey, read_validator_key
@@ -174,8 +175,10 @@ class Node:
         identity = None
         if opened.validator is not None:
             key = opened.validator
-            reveals = load_reveal_chain(key, home.data / "reveal_chain")
-            identity = Identity(key.account(rules.prefix), reveals)
+            address = key.account(rules.prefix)
+            registered = heads.view(ledger, rules).get(VALIDATORS, address)
+            commitment = registered.reveal if registered is not None else None
+            identity = Identity(address, load_reveals(key, home.data / "reveal_chain", commitment))
         build_ms = config.number("consensus", "build_ms") or chain.block_interval_ms // 4
         production = Production(execution, self.mempool, self.pool, wall_clock_ms, build_ms, identity)
         timeouts = Timeouts(
@@ -261,6 +264,9 @@ class Node:
             left = self._proposals_left()
             if left is not None:
                 told["proposals_left"] = left
+        validators = heads.validators_at(self.service.view(), self.opened.ledger.height + 1) or ()
+        length = 0 if self._identity is None else self._identity.reveals.length
+        told["warnings"] = warnings_of(validators, told.get("proposals_left"), length)
         return told
 
 

@@ -27,6 +27,7 @@ from consensus.types.transaction import (
 )
 from eubchain.mempool import Mempool
 from eubchain.node.execution import Executed, Execution
+from eubchain.node.reveal_file import Reveals
 from eubchain.node.stepwise import in_slices
 from eubchain.node.workers import VerifyPool
 from vm import head as heads
@@ -56,7 +57,7 @@ class Identity(NamedTuple):
     """The validator that this node runs."""
 
     address: bytes
-    reveals: RevealChain
+    reveals: RevealChain | Reveals
 
 
 class Production:

@@ -14,11 +14,12 @@ import pytest
 from consensus.types.address import format_address
 from consensus.types.amounts import eubc
 from eubchain.cli.session import SESSION
-from eubchain.node.validator_key import ValidatorKey, write_validator_key
+from eubchain.node.validator_key import ValidatorKey, read_validator_key, write_validator_key
 from tests.cli_world import Cli
 from tests.rpc_world import WorldNode, patched
 from tests.world import World
 from vm.account import Transfer
+from vm.validator import VALIDATORS
 
 
 class Purse:
@@ -358,3 +359,27 @@ def test_an_account_with_a_bond_and_a_key_becomes_a_validator(purse: Purse) -> N
         "active",
         "0x" + newcomer.consensus.public.hex(),
     )
+
+
+def test_a_renewed_reveal_chain_is_one_that_has_revealed_nothing(purse: Purse) -> None:
+    """The home's own chain again would show what everybody has seen; asked twice, it is raised once."""
+    newcomer = purse.world.add_operator("newcomer")
+    purse.world.succeed("alice", Transfer(newcomer.address, eubc(1_000)))
+    purse.cli.add_person(purse.world, "newcomer")
+    purse.cli.wallet.set_default("newcomer")
+    file = purse.cli.home / "config" / "validator_key.json"
+    key = ValidatorKey(purse.address("newcomer"), newcomer.consensus, bytes(32), 0, 64)
+    write_validator_key(file, key)
+    assert purse.cli("stake", "bond", "200", "--yes").code == 0
+    assert purse.cli("validator", "register", "--name", "lab-7", "--yes").code == 0
+    assert purse.cli("validator", "update", "--reveal", "--yes").code == 0
+    raised = read_validator_key(file)
+    assert raised is not None
+    assert raised.generation == 1
+    record = purse.world.read(VALIDATORS, newcomer.address)
+    assert record.reveal == key.reveal_chain().commitment
+    assert record.pending.reveal == raised.reveal_chain().commitment
+    purse.cli("validator", "update", "--reveal", "--yes")
+    again = read_validator_key(file)
+    assert again is not None
+    assert again.generation == 1
