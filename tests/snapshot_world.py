@@ -22,6 +22,7 @@ from consensus.types.genesis import Genesis
 from consensus.types.params import DEV
 from consensus.types.tree import finish, update_tree
 from eubchain.ledger import snapshot
+from eubchain.ledger.inspect import audit
 from eubchain.ledger.layout import IndexRows
 from eubchain.ledger.ledger import Ledger, NewBlock
 from eubchain.ledger.snapshot import cut
@@ -32,6 +33,7 @@ from p2p.frames import Kind
 from p2p.messages import GET_LIGHT_BLOCK, PROTOCOL_VERSION, Hello, Status, read_body
 from p2p.net import PeerUp, Request
 from p2p.sim_net import SimNet, SimWorld
+from tests.market import post_of
 from tests.world import GENESIS_TIME_MS, World
 from vm import head as heads
 from vm.genesis import genesis_writes
@@ -39,6 +41,7 @@ from vm.named import named_transactions
 from vm.rules import Rules, rules_of
 
 EPOCH = DEV.chain.epoch_blocks
+NEWEST = EPOCH * 2
 PART_ENTRIES = 16
 PEOPLE = tuple(f"person{number}" for number in range(120))
 """Enough accounts for several parts."""
@@ -84,11 +87,6 @@ class Chain(World):
             patch.setattr(snapshot, "PART_ENTRIES", PART_ENTRIES)
             finish(cut(self.ledger, self.folder.begin(self.height), named))
         self.folder.finish(self.height, keep=99)
-
-
-def entries(ledger: Ledger) -> list[tuple[bytes, bytes]]:
-    """The whole state."""
-    return list(ledger.scan(b"", b"\xff"))
 
 
 Lie = Callable[[Kind, bytes, bytes | None], Awaitable[bytes | None]]
@@ -179,6 +177,32 @@ class Town:
             await nursery.start(self.world.run)
             yield
             nursery.cancel_scope.cancel()
+
+
+def two_epochs(root: Path) -> Chain:
+    """Two epochs and a few blocks, with a task whose post the state names."""
+    made = Chain(root)
+    made.succeed("person1", post_of())
+    made.until_height(NEWEST + 3)
+    return made
+
+
+def town(tmp_path: Path, chain: Chain, *lies: Lie) -> Town:
+    """A peer for each lie, named p0, p1, …"""
+    return Town(tmp_path, chain.genesis, [Giver(f"p{n}", chain, lie) for n, lie in enumerate(lies)])
+
+
+def check_ledger(made: Town, chain: Chain, height: int = NEWEST) -> None:
+    """The ledger that was made is the chain's at this height."""
+    ledger = made.ledger()
+    header = chain.ledger.header(height)
+    assert header is not None
+    assert (ledger.height, ledger.header(height)) == (height, header)
+    assert ledger.meta.state_root == ledger.tree.root == header.state_root
+    assert audit(ledger, lambda height: None, lambda reader: None).findings == ()
+    ledger.close()
+    assert not made.places.restoring.exists()
+    assert not list(made.places.snapshots.iterdir())
 
 
 async def at_once(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -180,7 +180,7 @@ class SnapshotSync:
             now_s = trio.current_time()
             if met_s is None and len(self.suppliers):
                 met_s = now_s
-            usable = {c: names for c, names in self.suppliers.choices().items() if self._is_usable(c)}
+            usable = self._usable()
             if offered_s is None and usable:
                 offered_s = now_s
             if usable and offered_s is not None and now_s - offered_s >= CHOICE_WAIT_S:
@@ -192,6 +192,9 @@ class SnapshotSync:
                 log.warning("no peer offers a snapshot that can be used", peers=len(self.suppliers))
                 return None
             await self.suppliers.news(1.0)
+
+    def _usable(self) -> dict[Choice, list[str]]:
+        return {c: names for c, names in self.suppliers.choices().items() if self._is_usable(c)}
 
     def _is_usable(self, choice: Choice) -> bool:
         if choice in self._spoilt or choice.height < 1:
@@ -264,7 +267,7 @@ class SnapshotSync:
             try:
                 manifest = await self._fetch.run()
                 self._stage = f"makes the ledger of height {choice.height}"
-                await self._make(choice, manifest, place)
+                wrong = await self._make(choice, manifest, place)
             except PeerFault:
                 raise
             except Fault as fault:
@@ -274,10 +277,18 @@ class SnapshotSync:
                     continue
                 log.warning("a snapshot is given up", height=choice.height, why=str(fault))
                 return False
+            if wrong:
+                log.warning(
+                    "the snapshot lacks transactions that its state names, or has others", count=wrong
+                )
+                if any(other != choice for other in self._usable()):
+                    return False
+            self._put_in_place(choice)
             shutil.rmtree(place)
             return True
 
-    async def _make(self, choice: Choice, manifest: Manifest, place: Path) -> None:
+    async def _make(self, choice: Choice, manifest: Manifest, place: Path) -> int:
+        """Make the ledger beside its place; how many named transactions are not as its state wants them."""
         restoring = self._places.restoring
         shutil.rmtree(restoring, ignore_errors=True)
 
@@ -286,21 +297,25 @@ class SnapshotSync:
 
         steps = restore(restoring, self._genesis, self._genesis_root, manifest, choice.block_id, chunk)
         await in_slices(steps)
-        missing = await trio.to_thread.run_sync(self._check_made, restoring)
-        if missing:
-            log.warning("transactions that live records name are not in the snapshot", count=missing)
+        return await trio.to_thread.run_sync(self._check_made, restoring, manifest)
+
+    def _put_in_place(self, choice: Choice) -> None:
         assert not has_ledger(self._places.ledger), "only a home without a ledger joins"
         shutil.rmtree(self._places.ledger, ignore_errors=True)
-        restoring.rename(self._places.ledger)
+        self._places.restoring.rename(self._places.ledger)
         _sync_directory(self._places.ledger.parent)
         log.info("the ledger is made", height=choice.height, block=choice.block_id.hex())
 
-    def _check_made(self, path: Path) -> int:
-        """Open what was made: its tree is rebuilt and must have the header's root. Named bytes that lack."""
+    def _check_made(self, path: Path, manifest: Manifest) -> int:
+        """Open what was made: its tree is rebuilt and must have the header's root.
+
+        Which transactions are named only the state shows. A node without an index has none to give, which
+        is no lie; another's snapshot is better.
+        """
         ledger = Ledger.open(path, self._rules.genesis)
         try:
             named = named_transactions(heads.view(ledger, self._rules))
-            return sum(1 for wtxid in named if ledger.named_transaction(wtxid) is None)
+            return len(named.symmetric_difference(manifest.named))
         finally:
             ledger.close()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from eubchain.node.founding import found_home
 from tests.node_world import NodeProcess, command, parsed
@@ -74,7 +75,7 @@ def town(root: Path) -> Iterator[Play]:
 
 def newcomer(stage: Play, root: Path, **changes: Any) -> Path:
     """A home without a key that knows all validators and wants a snapshot."""
-    places = [stage.nodes[number].call("net_info")["address"] for number in range(VALIDATORS)]
+    places = [node.call("net_info")["address"] for node in stage.nodes.values()]
     home = found_home(root, stage.founded.genesis).root
     brisk_config(home, {"bootstrap": json.dumps(places), "snapshot": "true", **changes})
     for section in ("rpc", "metrics", "p2p"):
@@ -120,3 +121,35 @@ def test_a_fresh_node_killed_half_way_goes_on_with_its_snapshot_and_names_the_li
         finally:
             if node.process.poll() is None:
                 node.kill()
+
+
+def test_where_nobody_has_a_snapshot_a_node_says_so_and_takes_all_blocks(tmp_path: Path) -> None:
+    """Meanwhile it answers as at height 0 and takes no transactions; stopped then, it ends in order."""
+    made = Play(tmp_path / "net", 1, EPOCH_BLOCKS)
+    try:
+        made.start(0)
+        home = newcomer(made, tmp_path / "fresh")
+        node = Joining(home)
+        try:
+            with made.step("it looks for a snapshot, and says so"):
+                node.until(lambda: node.status()["peers"] == 1)
+                told = node.call("chain_status")
+                assert (told["height"], told["node"]["phase"]) == (0, "joining")
+                assert httpx.get(f"{node.url}/health", trust_env=False).status_code == 503
+                with pytest.raises(AssertionError, match="node_joining"):
+                    node.call("tx_submit", transaction="AAAA")
+                shown = command(home, "status", "--node", node.url).stdout
+                assert "it looks for a snapshot among its peers" in shown
+                assert node.stop() == 0
+                assert not (home / "data" / "ledger").exists()
+            with made.step("without any it begins with the first block"):
+                node = Joining(home)
+                node.until(lambda: node.height > 2)
+                assert node.call("chain_getBlock", height=1)["header"]["height"] == 1
+                assert log_lines(node, ["no peer offers a snapshot that can be used"])
+                assert node.stop() == 0
+        finally:
+            if node.process.poll() is None:
+                node.kill()
+    finally:
+        made.end()

@@ -11,28 +11,33 @@ import pytest
 import trio
 import trio.testing
 
-from consensus.light import LIGHT_BLOCK, Trust
+from consensus.light import LIGHT_BLOCK
 from consensus.types.codec import encode
-from consensus.types.errors import Fault
 from consensus.types.tree_proof import STATE_RANGE
-from eubchain.ledger.inspect import audit
 from eubchain.node.snapshot_sync import FETCHED_SUFFIX
 from p2p.frames import Kind
 from p2p.messages import GET_CHUNK, SNAPSHOT_OFFERS, SnapshotOffer, SnapshotOffers
-from tests.market import post_of
-from tests.snapshot_world import EPOCH, Chain, Giver, Lie, Town, at_once, honest
+from tests.snapshot_world import (
+    EPOCH,
+    NEWEST,
+    Chain,
+    Giver,
+    Lie,
+    Town,
+    at_once,
+    check_ledger,
+    honest,
+    town,
+    two_epochs,
+)
 
 Clock = trio.testing.MockClock
 MANIFEST, PART, NAMED, EPOCHS = range(4)
-NEWEST = EPOCH * 2
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Two epochs and a few blocks, with a task whose post the state names."""
-    made = Chain(tmp_path_factory.mktemp("chain"))
-    made.succeed("person1", post_of())
-    made.until_height(NEWEST + 3)
+    made = two_epochs(tmp_path_factory.mktemp("chain"))
     yield made
     made.ledger.close()
 
@@ -40,24 +45,6 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 @pytest.fixture(autouse=True)
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
-
-
-def town(tmp_path: Path, chain: Chain, *lies: Lie) -> Town:
-    """A peer for each lie, named p0, p1, …"""
-    return Town(tmp_path, chain.genesis, [Giver(f"p{n}", chain, lie) for n, lie in enumerate(lies)])
-
-
-def check_ledger(made: Town, chain: Chain, height: int = NEWEST) -> None:
-    """The ledger that was made is the chain's at this height."""
-    ledger = made.ledger()
-    header = chain.ledger.header(height)
-    assert header is not None
-    assert (ledger.height, ledger.header(height)) == (height, header)
-    assert ledger.meta.state_root == ledger.tree.root == header.state_root
-    assert audit(ledger, lambda height: None, lambda reader: None).findings == ()
-    ledger.close()
-    assert not made.places.restoring.exists()
-    assert not list(made.places.snapshots.iterdir())
 
 
 def chunks_asked(giver: Giver) -> list[tuple[int, int]]:
@@ -310,67 +297,3 @@ async def test_without_peers_or_offers_or_blocks_to_go_on_with_the_chain_is_foll
         async with made.open():
             assert await made.joiner().run() is None
         assert not made.places.ledger.exists()
-
-
-# ------------------------------------------------------------ trust
-
-
-def trust_in(chain: Chain, height: int) -> Trust:
-    block = chain.ledger.light_block(height)
-    assert block is not None
-    return Trust(height, block.commit.block_id)
-
-
-async def test_a_trusted_block_is_stood_on_instead_of_the_genesis(
-    autojump_clock: Clock, tmp_path: Path, chain: Chain
-) -> None:
-    for number, height in enumerate((7, NEWEST)):
-        made = town(tmp_path / str(number), chain, honest, honest)
-        async with made.open():
-            assert await made.joiner(trust_in(chain, height)).run() == NEWEST
-        check_ledger(made, chain)
-
-
-async def test_a_snapshot_before_the_trusted_block_is_not_taken(
-    autojump_clock: Clock, tmp_path: Path, chain: Chain
-) -> None:
-    made = town(tmp_path, chain, honest)
-    async with made.open():
-        assert await made.joiner(trust_in(chain, NEWEST + 1)).run() is None
-
-
-async def test_a_chain_without_the_trusted_block_is_not_joined(
-    autojump_clock: Clock, tmp_path: Path, chain: Chain
-) -> None:
-    made = town(tmp_path, chain, honest, honest)
-    async with made.open():
-        assert await made.joiner(Trust(7, bytes(32))).run() is None
-    assert made.accused() == {"p0", "p1"}
-
-
-async def test_an_old_network_of_value_asks_for_a_trusted_block(
-    autojump_clock: Clock, tmp_path: Path
-) -> None:
-    """The genesis is older than its first validators' bonds: only a person can say which chain it is."""
-    made = Chain(tmp_path / "chain")
-    made.genesis = msgspec.structs.replace(made.genesis, prefix="eub")
-    place = Town(tmp_path, made.genesis, [], age_ms=10 * 365 * 86_400_000)
-    async with place.open():
-        with pytest.raises(Fault, match="trust_needed"):
-            await place.joiner().run()
-    made.ledger.close()
-
-
-async def test_two_final_blocks_of_one_height_stop_everything(
-    autojump_clock: Clock, tmp_path: Path, chain: Chain
-) -> None:
-    """The same validators have signed another chain: nobody but a person can say which is the right one."""
-    other = Chain(tmp_path / "other")
-    other.until_height(NEWEST + 3)
-    assert other.genesis == chain.genesis
-    made = Town(tmp_path, chain.genesis, [Giver("p0", chain), Giver("p1", other), Giver("p2", chain)])
-    async with made.open():
-        with pytest.raises(Fault, match="chain_forked"):
-            await made.joiner().run()
-    assert not made.places.ledger.exists()
-    other.ledger.close()
