@@ -20,12 +20,14 @@ from spark_node.offering import Lent
 from spark_node.policy import Policy
 from spark_node.prover.order import NOT_BEGUN, Assignment, Order
 from spark_node.prover.process import prove_in_process, spare_threads
+from vm.rewards import block_reward
 from vm.task.terms import fee_of
 
 PROFILE = 1
 OPERATIONS_PER_TILE = 2 * PROFILES[PROFILE].rows ** 2 * PROFILES[PROFILE].depth
 PRACTICE_MS = 20_000
 HOURS_PER_DAY = 24
+MS_PER_DAY = 86_400_000
 
 
 class Practice(NamedTuple):
@@ -55,6 +57,9 @@ class Outlook(NamedTuple):
     sparks: int
     least_a_day: int
     most_a_day: int
+    """From tasks."""
+    pool_a_day: int
+    """From the resource pool, if it proves in every window and the others stay as they are."""
 
 
 async def practise(backend: str, milliseconds: int = PRACTICE_MS) -> Practice:
@@ -67,9 +72,11 @@ async def practise(backend: str, milliseconds: int = PRACTICE_MS) -> Practice:
 
 
 def outlook(
-    practice: Practice, params: Params, policy: Policy, lent: Lent, capacities: Sequence[int]
+    practice: Practice, params: Params, policy: Policy, lent: Lent, capacities: Sequence[int], height: int = 1
 ) -> Outlook:
-    """Place the machine among the `capacities` (S) of a network's sparks; price a day by the policy."""
+    """Place the machine among the `capacities` (S) of a network's sparks; price a day by the policy, and by
+    the block reward at this height.
+    """
     window_ms = params.resource.window_blocks * params.chain.block_interval_ms
     tiles = practice.tiles * window_ms // practice.milliseconds
     capacity = tiles << SPEED_SHIFT
@@ -81,7 +88,13 @@ def outlook(
         len(capacities),
         0,
         full_day(policy, lent),
+        pool_day(params, height) * capacity // max(1, capacity + sum(capacities)),
     )
+
+
+def pool_day(params: Params, height: int) -> int:
+    """Grains that a day's blocks put into the resource pool, if none is late."""
+    return block_reward(params.validators, height) // 2 * MS_PER_DAY // params.chain.block_interval_ms
 
 
 def full_day(policy: Policy, lent: Lent) -> int:

@@ -47,8 +47,8 @@ def bench(
     SESSION.note(f"computing for {seconds} s on all processors but one, as in a proof; nothing is sent")
     practice = SESSION.run(practise, backend, seconds * 1000)
     known = SESSION.run(_ask_network)
-    params, capacities, chain_id = known if known is not None else (_default_params(), [], "")
-    found = outlook(practice, params, policy, lent_of(policy, machine), capacities)
+    params, capacities, height, chain_id = known if known is not None else (_default_params(), [], 1, "")
+    found = outlook(practice, params, policy, lent_of(policy, machine), capacities, height)
     facts = {
         "machine": machine.describe(),
         "backend": practice.backend,
@@ -62,6 +62,7 @@ def bench(
         "sparks": found.sparks if chain_id else None,
         "least_a_day": str(found.least_a_day),
         "most_a_day": str(found.most_a_day),
+        "pool_a_day": str(found.pool_a_day) if chain_id else None,
     }
     SESSION.result(facts, "\n".join(_lines(practice, found, machine, chain_id)))
     SESSION.follow(f"eubchain spark init --difficulty {found.difficulty}")
@@ -82,21 +83,30 @@ def _lines(practice: Practice, found: Outlook, machine: Machine, chain_id: str) 
     else:
         lines.append("place     unknown: no node answers (--node URL)")
     lines.append(f"a day     0 to {format_eubc(found.most_a_day)} EUBC from tasks")
+    if chain_id:
+        lines.append(
+            f"          and about {format_eubc(found.pool_a_day)} EUBC from the pool for proved compute"
+        )
     lines.append("assumes   0 if nobody needs this machine; the most is work around the clock at your own")
-    lines.append("          prices, less the fee of 2 %; block rewards and electricity are not counted")
+    lines.append(
+        "          prices, less the fee of 2 %; the pool if it proves in every window and the others"
+    )
+    lines.append("          stay as they are; a validator's rewards and electricity are not counted")
     return lines
 
 
-async def _ask_network() -> tuple[Params, list[int], str] | None:
+async def _ask_network() -> tuple[Params, list[int], int, str] | None:
     from eubchain.client.network import learn_network
 
     try:
         async with Connection(SESSION.url) as node:
             network = await learn_network(node)
             sparks: list[dict[str, Any]] = await node.call("spark_list")
+            height = int((await node.call("chain_status"))["height"])
     except (Fault, RemoteRefusal):
         return None
-    return network.rules.params, [int(spark["capacity"]) for spark in sparks], network.rules.chain_id
+    capacities = [int(spark["capacity"]) for spark in sparks]
+    return network.rules.params, capacities, height, network.rules.chain_id
 
 
 def _default_params() -> Params:
