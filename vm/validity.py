@@ -89,15 +89,17 @@ class BlockInvalid(Fault):
 
 def check_block(
     state: State, rules: Rules, block: Block, candidates: Sequence[Candidate[Any]], parent: bytes,
-    verify_batch: VerifyBatch,
+    verify_batch: VerifyBatch, *, txs_root_found: bytes | None = None,
 ) -> None:  # fmt: skip
     """Raise `BlockInvalid` unless the block may follow `parent`, the id of the head that `state` views.
 
-    `candidates` are the block's transactions, decoded by vm/registry.py, their signatures verified.
+    `candidates` are the block's transactions, decoded by vm/registry.py, their signatures verified;
+    `txs_root_found` is their root, if the caller has computed it in slices.
     """
     check_header(state, rules, block.header, parent)
     check_sizes(rules, block.transactions)
-    _check_hash("transactions root", block.header.txs_root, txs_root([c.wtxid for c in candidates]))
+    root = txs_root([c.wtxid for c in candidates]) if txs_root_found is None else txs_root_found
+    _check_hash("transactions root", block.header.txs_root, root)
     _check_hash("last commit hash", block.header.last_commit_hash, commit_hash(block.last_commit))
     height = block.header.height
     if (block.last_commit is None) != (height == 1):

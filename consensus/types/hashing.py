@@ -7,7 +7,7 @@ Keeps: two things of different kinds never share a hash, because no tag is used 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
 from operator import add
@@ -15,6 +15,10 @@ from operator import add
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
 """The hash of nothing: an empty bucket, the leaf list of an empty block."""
+
+
+SLICE_NODES = 1_024
+"""Items hashed between two pauses: about a millisecond."""
 
 
 class Tag(bytes, Enum):
@@ -83,11 +87,30 @@ def tagged_hashes(tag: Tag, items: Iterable[bytes]) -> list[bytes]:
 
 def list_root(items: Sequence[bytes]) -> bytes:
     """Commit to an ordered list: RFC 6962's tree, then the count, so a list cannot pass for its prefix."""
-    nodes = tagged_hashes(Tag.LIST_LEAF, items)
+    steps = list_root_steps(items)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            root: bytes = end.value
+            return root
+
+
+def list_root_steps(items: Sequence[bytes]) -> Generator[None, None, bytes]:
+    """`list_root`, pausing about once a millisecond."""
+    nodes: list[bytes] = []
+    for start in range(0, len(items), SLICE_NODES):
+        nodes += tagged_hashes(Tag.LIST_LEAF, items[start : start + SLICE_NODES])
+        yield
     while len(nodes) > 1:
         # Pairing neighbours level by level and carrying an odd last node up unchanged gives the
         # same tree as RFC 6962 §2.1's split at the largest power of two.
-        paired = tagged_hashes(Tag.LIST_NODE, map(add, nodes[:-1:2], nodes[1::2]))
+        paired: list[bytes] = []
+        for start in range(0, len(nodes) - 1, 2 * SLICE_NODES):
+            some = nodes[start : start + 2 * SLICE_NODES]
+            paired += tagged_hashes(Tag.LIST_NODE, map(add, some[:-1:2], some[1::2]))
+            if len(nodes) > SLICE_NODES:
+                yield
         nodes = paired + nodes[len(paired) * 2 :]
     top = nodes[0] if nodes else ZERO_HASH
     return tagged_hash(Tag.LIST_ROOT, top, len(items).to_bytes(8, "big"))

@@ -35,8 +35,7 @@ class ChainParams(Record, frozen=True):
     draw_delay_blocks: Uint
     """A draw asked for in block h uses beacon(h + this): no proposer picks its own judge."""
     max_due_per_block: Uint
-    """Work of the due queue in a block: entries and the records they touch. Transactions that leave work to it
-    pay units for it, so that a block cannot leave more."""
+    """Work of the due queue in a block: entries and the records they touch; whoever leaves it pays units."""
 
 
 class FeeParams(Record, frozen=True):

@@ -10,7 +10,7 @@ Errors: 1003–1007.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from consensus.types.address import NO_ADDRESS, key_address, multisig_address
 from consensus.types.codec import Address, Key32, Name, Price, Record, Sig64, Uint, encode
 from consensus.types.errors import Reason, Rejected
-from consensus.types.hashing import Tag, tagged_hash, tagged_hashes
+from consensus.types.hashing import SLICE_NODES, Tag, tagged_hash, tagged_hashes
 
 TRANSACTION_VERSION = 1
 MULTISIG_KEYS_MAX = 16
@@ -134,6 +134,15 @@ def wtxid_of(transaction: bytes) -> bytes:
 def wtxids_of(transactions: Iterable[bytes]) -> list[bytes]:
     """The `wtxid_of` of each."""
     return tagged_hashes(Tag.WTXID, transactions)
+
+
+def wtxids_in_slices(transactions: Sequence[bytes]) -> Generator[None, None, list[bytes]]:
+    """`wtxids_of`, pausing about once a millisecond."""
+    found: list[bytes] = []
+    for start in range(0, len(transactions), SLICE_NODES):
+        found += wtxids_of(transactions[start : start + SLICE_NODES])
+        yield
+    return found
 
 
 def signer_address(auth: Auth) -> bytes:

@@ -254,7 +254,9 @@ class Ledger(LedgerReader):
         batch.put(Column.META + META_KEY, encode(after))
         batch.put(Column.BLOCK + key, encode(new.block))
         batch.put(Column.HEADER + key, encode(header))
+        yield
         batch.put(Column.RECEIPTS + key, encode(new.receipts))
+        yield
         batch.put(Column.HEIGHT_OF_BLOCK + new.block_id, key)
         if new.commit is not None:
             batch.put(Column.COMMIT + key, encode(new.commit))
@@ -291,6 +293,7 @@ class Ledger(LedgerReader):
                 batch.put(Column.VALUE + key, value)
             if not count % SLICE_ROWS:
                 yield
+        yield
         if self.undo_blocks:
             batch.put(Column.UNDO + undo_key, encode(Undo(tuple(undone))))
 

@@ -377,7 +377,7 @@ class Engine:
             return
         self._blocks[executed.block_id] = executed.block
         self._executed[executed.block_id] = executed
-        self._network.offer_block(executed.block_id, executed.block)
+        self._network.offer_block(executed.block_id, executed.block, executed.names)
         await self._send.send(Arrival(height, BlockBuilt(round_, executed.block_id)))
 
     async def _get_block(self, block_id: bytes) -> None:

@@ -10,20 +10,21 @@ Errors: 2540 other_roots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
 import trio
 
 from consensus.resource.proof import Claim
-from consensus.types.block import Block, Commit, Header, block_id, commit_hash, txs_root
+from consensus.types.block import Block, Commit, Header, block_id, commit_hash
 from consensus.types.errors import Reason
-from consensus.types.receipt import EventKind, Receipt, receipts_root
+from consensus.types.hashing import list_root_steps
+from consensus.types.receipt import EventKind, Receipt, receipts_root_steps
 from consensus.types.transaction import Candidate
 from consensus.types.tree import TreeUpdate, hash_writes, update_steps
 from consensus.validators import validators_hash
-from eubchain.ledger.layout import IndexRows
+from eubchain.ledger.layout import SLICE_ROWS, IndexRows
 from eubchain.ledger.ledger import Ledger, NewBlock
 from eubchain.node.stepwise import in_slices
 from eubchain.node.verdicts import Verdicts
@@ -52,6 +53,11 @@ class Executed(NamedTuple):
     block_id: bytes
     outcome: Outcome
     update: TreeUpdate
+
+    @property
+    def names(self) -> list[bytes]:
+        """The wtxids of its transactions."""
+        return [candidate.wtxid for candidate in self.outcome.included]
 
 
 class Execution:
@@ -105,9 +111,9 @@ class Execution:
             header.parent,
             header.proposer,
             commit_hash(last_commit),
-            txs_root([c.wtxid for c in outcome.included]),
+            await in_slices(list_root_steps([c.wtxid for c in outcome.included])),
             update.root,
-            receipts_root(list(outcome.receipts)),
+            await in_slices(receipts_root_steps(outcome.receipts)),
             validators_hash(current),
             outcome.next_validators_hash,
             header.reveal,
@@ -148,9 +154,10 @@ class Execution:
         )
         outcome = await in_slices(running)
         update = await self._update(outcome.writes)
+        receipts = await in_slices(receipts_root_steps(outcome.receipts))
         found = (
             ("state root", header.state_root, update.root),
-            ("receipts root", header.receipts_root, receipts_root(list(outcome.receipts))),
+            ("receipts root", header.receipts_root, receipts),
             ("next validators hash", header.next_validators_hash, outcome.next_validators_hash),
         )
         for what, theirs, ours in found:
@@ -164,7 +171,8 @@ class Execution:
 
     async def commit(self, executed: Executed, commit: Commit | None) -> None:
         """Make a decided block durable (F5) and advance; on return its effects may leave the node."""
-        rows = index_rows(executed.outcome) if self._with_index else named_rows(executed.outcome)
+        rows_of = index_rows if self._with_index else named_rows
+        rows = await in_slices(rows_of(executed.outcome))
         new = NewBlock(
             executed.block,
             executed.block_id,
@@ -222,29 +230,28 @@ def tasks_of(receipt: Receipt) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def named_rows(outcome: Outcome) -> IndexRows:
-    """The rows that state records need: transactions that live records name by wtxid."""
-    return IndexRows(wtxids=_named(outcome))
+def named_rows(outcome: Outcome) -> Generator[None, None, IndexRows]:
+    """Stepwise: the rows that state records need: transactions that live records name by wtxid."""
+    wtxids: list[tuple[bytes, int]] = []
+    for position, candidate in enumerate(outcome.included):
+        if outcome.receipts[position].events:
+            wtxids.append((candidate.wtxid, position))
+        if position % SLICE_ROWS == SLICE_ROWS - 1:
+            yield
+    return IndexRows(wtxids=tuple(wtxids))
 
 
-def _named(outcome: Outcome) -> tuple[tuple[bytes, int], ...]:
-    return tuple(
-        (candidate.wtxid, position)
-        for position, candidate in enumerate(outcome.included)
-        if outcome.receipts[position].events
-    )
-
-
-def index_rows(outcome: Outcome) -> IndexRows:
-    """All rows: by txid, by account, by task."""
-    accounts = tuple(
-        (address, position) for position, touched in enumerate(outcome.touched) for address in touched
-    )
-    tasks = tuple(
-        (task, position)
-        for position, receipt in enumerate(outcome.receipts)
-        if receipt.events
-        for task in tasks_of(receipt)
-    )
+def index_rows(outcome: Outcome) -> Generator[None, None, IndexRows]:
+    """Stepwise: all rows: by txid, by account, by task."""
+    accounts: list[tuple[bytes, int]] = []
+    tasks: list[tuple[bytes, int]] = []
+    for position, (touched, receipt) in enumerate(zip(outcome.touched, outcome.receipts, strict=True)):
+        accounts += [(address, position) for address in touched]
+        if receipt.events:
+            tasks += [(task, position) for task in tasks_of(receipt)]
+        if position % SLICE_ROWS == SLICE_ROWS - 1:
+            yield
+    named = yield from named_rows(outcome)
     txids = tuple(candidate.txid for candidate in outcome.included)
-    return IndexRows(txids, _named(outcome), accounts, tasks)
+    yield
+    return IndexRows(txids, named.wtxids, tuple(accounts), tuple(tasks))

@@ -43,7 +43,7 @@ def execute_kept(ledger: Ledger, rules: Rules, *, with_index: bool) -> int:
         _compare(block, "state root", block.header.state_root, update.root)
         next_set = outcome.next_set if is_new_set(block.header) else ()
         identity = block_id(rules.genesis, block.header)
-        receipts, rows = outcome.receipts, rows_of(outcome)
+        receipts, rows = outcome.receipts, finish(rows_of(outcome))
         ledger.append(
             NewBlock(block, identity, commit, receipts, outcome.writes, update, rows, next_set)
         )  # fmt: skip

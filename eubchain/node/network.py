@@ -7,6 +7,7 @@ agreement says again what matters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from consensus.agreement.inputs import StartHeight
@@ -29,8 +30,11 @@ class Network(Protocol):
         """Send to every validator."""
         ...
 
-    def offer_block(self, block_id: bytes, block: Block) -> None:
-        """Keep a block of this height for whoever asks, and announce it."""
+    def offer_block(self, block_id: bytes, block: Block, wtxids: Sequence[bytes] = ()) -> None:
+        """Keep a block of this height for whoever asks, and announce it.
+
+        `wtxids` are its transactions' names, where they are known: naming a full block takes a while.
+        """
         ...
 
     def want_block(self, block_id: bytes) -> None:
@@ -60,7 +64,7 @@ class NoPeers:
     def send(self, message: Proposal | Vote | Certificate) -> None:
         """Nobody to tell."""
 
-    def offer_block(self, block_id: bytes, block: Block) -> None:
+    def offer_block(self, block_id: bytes, block: Block, wtxids: Sequence[bytes] = ()) -> None:
         """Nobody to offer it to."""
 
     def want_block(self, block_id: bytes) -> None:

@@ -174,9 +174,9 @@ class Peers:
                     for part in self.proposed.parts(identity):
                         self.net.broadcast(Kind.BLOCK_PART, part)
 
-    def offer_block(self, block_id: bytes, block: Block) -> None:
+    def offer_block(self, block_id: bytes, block: Block, wtxids: Sequence[bytes] = ()) -> None:
         """Keep a block of this height for whoever asks; its parts follow its proposal."""
-        self.proposed.keep(block_id, block)
+        self.proposed.keep(block_id, block, wtxids)
 
     def want_block(self, block_id: bytes) -> None:
         """Gather a block in a task of its own."""
@@ -276,6 +276,7 @@ class Peers:
             nursery.start_soon(self._listen)
             nursery.start_soon(self._heartbeat)
             nursery.start_soon(self.hearing.run)
+            nursery.start_soon(self.proposed.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.sync.run)
             nursery.start_soon(self.desk.run)

@@ -18,7 +18,7 @@ import trio
 from consensus.beacon import RevealChain
 from consensus.types.block import Block, Header
 from consensus.types.errors import Fault, Rejected
-from consensus.types.hashing import ZERO_HASH
+from consensus.types.hashing import ZERO_HASH, list_root_steps
 from consensus.types.transaction import (
     BAD_SIGNATURE,
     Candidate,
@@ -186,7 +186,8 @@ class Production:
 
             view = heads.view(self.execution.ledger, self.rules)
             parent = self.execution.parent_id()
-            validity.check_block(view, self.rules, block, candidates, parent, collect)
+            root = await in_slices(list_root_steps([c.wtxid for c in candidates]))
+            validity.check_block(view, self.rules, block, candidates, parent, collect, txs_root_found=root)
             if not all(await self._pool.signatures(checks)):
                 raise BlockInvalid(validity.COMMIT_UNSIGNED, height=block.header.height - 1)
             return await self.execution.execute(block, candidates, is_decided=is_decided)

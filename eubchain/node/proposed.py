@@ -9,16 +9,19 @@ bytes travel only to whoever lacks them. Whatever is kept belongs to this height
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
 import trio
 
-from consensus.types.block import Block, block_id, commit_hash, txs_root
+from consensus.types.block import Block, block_id, commit_hash
 from consensus.types.codec import encode
 from consensus.types.errors import Fault
+from consensus.types.hashing import list_root_steps
 from consensus.types.params import ChainParams
-from consensus.types.transaction import wtxid_of
+from consensus.types.transaction import wtxids_in_slices, wtxids_of
+from eubchain.node.stepwise import in_slices
 from p2p.faults import MESSAGE_MALFORMED, PeerFault
 from p2p.frames import PART_BYTES_MAX, Kind
 from p2p.messages import (
@@ -46,6 +49,8 @@ ASKED_MAX = 4
 """Peers that are asked at a time."""
 AGAIN_S = 0.3
 """After every peer has been asked in vain."""
+WHOLE_MAX = 16
+"""Blocks whose names are whole and wait for their check; more are asked for, should they matter."""
 GATHERING_MAX = 64
 """Blocks whose parts are being gathered: a few from each peer that proposes."""
 BLOCKS_PER_PEER_MAX = 6
@@ -112,6 +117,7 @@ class ProposedBlocks:
         self._begun: dict[str, int] = {}
         """Blocks that each peer has sent parts of unasked, at this height."""
         self._named = trio.Event()
+        self._whole, self._gathered = trio.open_memory_channel[tuple[str, bytes, int, bytes]](WHOLE_MAX)
         self._wanted: dict[bytes, trio.CancelScope] = {}
 
     @property
@@ -139,13 +145,13 @@ class ProposedBlocks:
             kept = self._kept[identity] = Kept(height)
         return kept
 
-    def keep(self, identity: bytes, block: Block) -> None:
-        """Keep a whole block for whoever asks."""
+    def keep(self, identity: bytes, block: Block, wtxids: Sequence[bytes] = ()) -> None:
+        """Keep a whole block for whoever asks; `wtxids` are its transactions' names, if they are known."""
         kept = self._entry(identity, block.header.height)
         kept.block = block
         if kept.names is None:
-            wtxids = tuple(wtxid_of(raw) for raw in block.transactions)
-            kept.names = ProposedBlock(block.header, wtxids, block.last_commit)
+            wtxids = wtxids or wtxids_of(block.transactions)
+            kept.names = ProposedBlock(block.header, tuple(wtxids), block.last_commit)
         if block.header.height == self._height:
             self._sources.hold(identity, kept.names.wtxids)
 
@@ -175,8 +181,16 @@ class ProposedBlocks:
         if not kept.holder:
             kept.holder = peer
 
+    async def run(self) -> None:
+        """Check names that came in parts, until cancelled: a full block's root takes longer than a slice."""
+        async for peer, identity, height, data in self._gathered:
+            try:
+                await self._take_names(peer, identity, height, data)
+            except PeerFault as fault:
+                self._net.accuse(peer, fault)
+
     def take_part(self, peer: str, part: BlockPart) -> None:
-        """A part of a block's names; raise `PeerFault` 2402 when the whole is not what it claims."""
+        """A part of a block's names; raise `PeerFault` 2402 for one that no block has."""
         if not self._height <= part.height <= self._height + 1:
             return
         kept = self._kept.get(part.block_id)
@@ -194,20 +208,24 @@ class ProposedBlocks:
         if len(pieces) == part.total:
             del self._parts[key]
             data = b"".join(pieces[index] for index in sorted(pieces))
-            self._take_names(peer, part.block_id, part.height, data)
+            with suppress(trio.WouldBlock):  # asked for by request, should it matter
+                self._whole.send_nowait((peer, part.block_id, part.height, data))
 
-    def _take_names(self, peer: str, identity: bytes, height: int, data: bytes) -> None:
+    async def _take_names(self, peer: str, identity: bytes, height: int, data: bytes) -> None:
         names = read_body(PROPOSED_BLOCK, Kind.BLOCK_PART, data)
         header = names.header
+        root = await in_slices(list_root_steps(names.wtxids[: self._transactions_max]))
         fits = (
             block_id(self._genesis, header) == identity
             and header.height == height
             and len(names.wtxids) <= self._transactions_max
-            and txs_root(list(names.wtxids)) == header.txs_root
+            and root == header.txs_root
             and commit_hash(names.last_commit) == header.last_commit_hash
         )
         if not fits:
             raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.BLOCK_PART), why="it is not the block it names")
+        if height < self._height:
+            return  # it was decided meanwhile
         kept = self._entry(identity, height)
         kept.names = names
         kept.holder = kept.holder or peer
@@ -295,7 +313,7 @@ class ProposedBlocks:
         body = encode(GetProposed(height, identity))
         answer = await self._net.request(peer, Kind.GET_PROPOSED, body, REQUEST_TIMEOUT_S)
         if answer is not None:
-            self._take_names(peer, identity, height, answer)
+            await self._take_names(peer, identity, height, answer)
 
     def _found(self, names: ProposedBlock) -> list[bytes | None]:
         return [self._sources.transaction(wtxid) for wtxid in names.wtxids]
@@ -313,7 +331,7 @@ class ProposedBlocks:
                 return None
             raws = read_body(TRANSACTIONS, Kind.GET_TRANSACTIONS, answer).raws
             asked = [names.wtxids[index] for index in missing]
-            if [wtxid_of(raw) for raw in raws] != asked:
+            if await in_slices(wtxids_in_slices(raws)) != asked:
                 why = "these are not the transactions asked for"
                 raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.GET_TRANSACTIONS), why=why)
             for index, raw in zip(missing, raws, strict=True):

@@ -9,19 +9,21 @@ own set; sets of later heights are taken from this node's state, never from a pe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
 import trio
 
-from consensus.types.block import block_id, commit_hash, txs_root
+from consensus.types.block import block_id, commit_hash
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Rejected
-from consensus.types.transaction import SignatureCheck, wtxid_of
+from consensus.types.hashing import list_root_steps
+from consensus.types.transaction import SignatureCheck, wtxids_in_slices
 from consensus.validators import validators_hash
 from eubchain.ledger.ledger import Ledger
 from eubchain.node.network import Final
+from eubchain.node.stepwise import in_slices
 from eubchain.node.trust_gate import TrustGate
 from eubchain.node.workers import VerifyPool
 from p2p.faults import MESSAGE_MALFORMED, REQUEST_UNANSWERED, PeerFault
@@ -284,8 +286,8 @@ class Sync:
             except (BlockInvalid, Rejected) as fault:
                 raise _false(str(fault)) from None
             block = final.block
-            is_whole = txs_root([wtxid_of(raw) for raw in block.transactions]) == header.txs_root
-            if not is_whole or commit_hash(block.last_commit) != header.last_commit_hash:
+            root = await in_slices(_transactions_root(block.transactions))
+            if root != header.txs_root or commit_hash(block.last_commit) != header.last_commit_hash:
                 raise _false("a block is not what its header says")
             found.append(Final(block, identity, final.commit))
             await trio.lowlevel.checkpoint()
@@ -317,6 +319,10 @@ class Sync:
         answer = None if block is None else encode(block)
         fits = answer is not None and len(answer) <= answer_bytes_max(Kind.GET_LIGHT_BLOCK)
         return answer if fits else None
+
+
+def _transactions_root(raws: Sequence[bytes]) -> Generator[None, None, bytes]:
+    return (yield from list_root_steps((yield from wtxids_in_slices(raws))))
 
 
 def _false(why: str) -> PeerFault:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from hashlib import blake2b
 
 import pytest
 
-from consensus.types.hashing import HASH_BYTES, ZERO_HASH, Tag, list_root, tagged_hash
+from consensus.types.hashing import (
+    HASH_BYTES,
+    SLICE_NODES,
+    ZERO_HASH,
+    Tag,
+    list_root,
+    list_root_steps,
+    tagged_hash,
+)
 
 
 def h(tag: bytes, data: bytes) -> bytes:
@@ -63,3 +72,16 @@ def test_order_length_and_repetition_change_the_root():
 def test_an_inner_node_cannot_pass_for_an_item():
     left, right = tagged_hash(Tag.LIST_LEAF, b"a"), tagged_hash(Tag.LIST_LEAF, b"b")
     assert list_root([left + right]) != list_root([b"a", b"b"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, SLICE_NODES, 2 * SLICE_NODES + 1, 5 * SLICE_NODES + 3])
+def test_a_lists_root_in_slices_is_the_root_by_the_definition(count: int) -> None:
+    """Pausing changes nothing, and a long list is not hashed in one go."""
+    items = [number.to_bytes(4, "big") for number in range(count)]
+    found: list[bytes] = []
+
+    def noted() -> Generator[None, None, None]:
+        found.append((yield from list_root_steps(items)))
+
+    assert sum(1 for _ in noted()) >= count // SLICE_NODES
+    assert found == [list_root(items)] == [root_by_definition(items)]

@@ -5,7 +5,7 @@ The real service, production and ledger over a network in memory; signatures are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +15,10 @@ import trio.testing
 from msgspec.structs import replace
 
 from consensus.beacon import REVEALS_USED_UP
+from consensus.types import hashing, receipt
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Rejected
+from consensus.types.hashing import Tag, tagged_hashes
 from consensus.types.params import DEV, Params
 from consensus.types.transaction import Body, EvidenceAuth, SignatureCheck, Transaction
 from consensus.types.vote import PREVOTE, vote_hash
@@ -241,3 +243,28 @@ def test_reading_for_strangers_does_not_fill_memory_while_no_block_comes(
     for number in range(1_000):
         assert funds.account(node.service.view(), number.to_bytes(20, "big")).balance == 0
         assert node.service.view().records_held <= 12
+
+
+def test_no_list_of_a_full_block_is_hashed_in_one_go(node: OneNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes wait for whatever holds the loop: roots of a full block took thirty milliseconds."""
+    hashed: list[int] = []
+
+    def counted(tag: Tag, items: Iterable[bytes]) -> list[bytes]:
+        digests = tagged_hashes(tag, items)
+        hashed.append(len(digests))
+        return digests
+
+    async def story() -> None:
+        payload = Transfer(node.world["bob"].address, 1)
+        for who in ("alice", "bob", "carol"):
+            raws = [node.world.sign(who, payload, nonce=nonce) for nonce in range(60)]
+            await node.service.submit(raws)
+        monkeypatch.setattr(hashing, "tagged_hashes", counted)
+        monkeypatch.setattr(hashing, "SLICE_NODES", 16)
+        monkeypatch.setattr(receipt, "SLICE_NODES", 16)
+        block = (await node.production.build(0)).block
+        assert len(block.transactions) == 180
+        assert await node.production.judge(block) is not None
+
+    run(story)
+    assert max(hashed) <= 16
