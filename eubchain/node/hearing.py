@@ -10,8 +10,8 @@ new costs no second check, though its signatures be others; what waits is bounde
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -59,6 +59,9 @@ KNOWN_MAX = 32_768
 REMEMBERED_MS = 10_000
 """What is said again after so long is heard again: agreement may have had no use for it at first, as for a
 vote of a round that it had not reached."""
+SPOKEN_MAX = 128
+"""Things that one validator is heard to say of a height within `REMEMBERED_MS`: an honest one says some
+twenty. One that signs as many as it likes would have all of them checked and passed on."""
 BATCH_CHECKS_MAX = 400
 DELAY_GROWTH_ROUNDS_MAX = 40
 
@@ -97,6 +100,16 @@ def _what_is_said(message: Message) -> tuple[object, ...]:
             return "certificate", message.height, message.kind, message.round, message.block_id
     said = message.proposal
     return "proposal", said.height, said.round, said.block_id, said.valid_round
+
+
+def _authors(message: Message, start: StartHeight) -> Sequence[int]:
+    """The validator that says it, by position in the set; of a certificate nobody, for two thirds do."""
+    match message:
+        case Vote():
+            return (message.validator,)
+        case Certificate():
+            return ()
+    return (proposer_index(start, message.proposal.round),)
 
 
 def _remember(kept: OrderedDict[K, None], what: K, most: int) -> None:
@@ -163,6 +176,8 @@ class Hearing:
         """Bodies whose check has begun."""
         self._known: OrderedDict[tuple[object, ...], None] = OrderedDict()
         """What has been said and verified, whatever its signatures."""
+        self._spoken: Counter[int] = Counter()
+        """How much of it each validator has said."""
         self._remembers_since_ms = 0
         self._arrived = trio.Event()
 
@@ -175,6 +190,7 @@ class Hearing:
         self._known = OrderedDict((what, None) for what in self._known if what[:3] == late)
         self._start = start
         self._seen.clear()
+        self._spoken.clear()
         for heard in self._waiting.take_all():
             self._route(heard)
         kept, self._ahead = self._ahead, {}
@@ -202,6 +218,7 @@ class Hearing:
             self._remembers_since_ms = heard.arrived_ms
             self._seen.clear()
             self._known.clear()
+            self._spoken.clear()
         if height == self._start.height + 1:
             queue = self._ahead.get(heard.peer)
             if queue is None:
@@ -232,19 +249,25 @@ class Hearing:
 
     async def _verify_some(self) -> None:
         """One batch for the workers; its messages go on in order."""
-        batch: list[tuple[Heard, int]] = []
+        batch: list[tuple[Heard, int, Sequence[int]]] = []
         checks: list[SignatureCheck] = []
         once: set[tuple[object, ...]] = set()
+        asked: Counter[int] = Counter()
         again: list[Heard] = []
         while self._waiting and len(checks) < BATCH_CHECKS_MAX:
             heard = self._waiting.take()
             start = self._set_of(heard.message, _height_of(heard.message))
             if start is None or self._is_known(heard):
                 continue
-            if (what := _what_is_said(heard.message)) in once:
-                again.append(heard)  # looked at should the first be forged
+            authors = _authors(heard.message, start)
+            if any(self._spoken[author] >= SPOKEN_MAX for author in authors):
+                continue
+            what = _what_is_said(heard.message)
+            if what in once or any(self._spoken[a] + asked[a] >= SPOKEN_MAX for a in authors):
+                again.append(heard)  # looked at should what came first be forged
                 continue
             once.add(what)
+            asked.update(authors)
             try:
                 needed = self._checks(heard.message, start)
             except Rejected as refusal:
@@ -253,10 +276,10 @@ class Hearing:
                 continue
             _remember(self._seen, heard.body, SEEN_MAX)
             checks += needed
-            batch.append((heard, len(needed)))
+            batch.append((heard, len(needed), authors))
         verdicts = await self._pool.signatures(checks)
         position = 0
-        for heard, count in batch:
+        for heard, count, authors in batch:
             is_signed = all(verdicts[position : position + count])
             position += count
             if not is_signed:
@@ -264,6 +287,7 @@ class Hearing:
                 self._accuse(heard.peer, PeerFault(MESSAGE_MALFORMED, kind=int(heard.kind), why=why))
             else:
                 _remember(self._known, _what_is_said(heard.message), KNOWN_MAX)
+                self._spoken.update(authors)
                 self._heard(heard)
                 await self._deliver(_height_of(heard.message), self._event(heard))
         for heard in again:

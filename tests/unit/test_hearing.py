@@ -15,7 +15,7 @@ from consensus.agreement.messages import Certificate, Vote, make_certificate
 from consensus.types.codec import encode
 from consensus.types.transaction import SignatureCheck
 from consensus.types.vote import PRECOMMIT, PREVOTE, vote_hash
-from eubchain.node.hearing import REMEMBERED_MS, Hearing
+from eubchain.node.hearing import REMEMBERED_MS, SPOKEN_MAX, Hearing
 from p2p.faults import PeerFault
 from p2p.frames import Kind
 from tests.world import World, verify_all
@@ -164,3 +164,18 @@ def test_what_is_said_again_after_a_while_is_heard_again() -> None:
 
     trio.run(main)
     assert told == [(HEIGHT, VoteReceived(vote(1)))] * 2
+
+
+def test_a_validator_that_says_something_else_a_thousand_times_is_heard_a_bounded_number_of_times() -> None:
+    """Its signatures are true: each was checked, counted by nobody, and passed on to everybody."""
+
+    def story(listener: Listener) -> None:
+        for number in range(3 * SPOKEN_MAX):
+            block_id = number.to_bytes(32, "big")
+            text = vote_hash(WORLD.rules.genesis, PREVOTE, HEIGHT, 0, block_id)
+            listener.hear("liar", Vote(PREVOTE, HEIGHT, 0, block_id, 3, KEYS[SET[3].key].sign(text)))
+        listener.hear("honest", vote(1))
+
+    listener = listening(story)
+    assert (HEIGHT, VoteReceived(vote(1))) in listener.told
+    assert len(listener.told) == SPOKEN_MAX + 1
