@@ -306,13 +306,14 @@ class Life(INotifee):
 
     async def _give(self, link: Link, stream: Any, kind: Kind, body: bytes) -> None:
         """Answer on the stream; a peer that asks for much and reads slowly holds up nobody but itself."""
-        pause_s = link.intake.request(kind, trio.current_time())
+        pause_s = link.intake.request(trio.current_time())
         if pause_s:
             await trio.sleep(pause_s)
         await link.settled.wait()
         if link.ended:
             return
         answer = await self._answer(link, kind, body)
+        link.intake.answered(kind, len(answer or b""), trio.current_time())
         for data in answer_frames(answer):
             await stream.write(data)
             link.bytes_out += len(data)

@@ -40,9 +40,9 @@ BUNDLES = Rate(50, 200)
 REQUESTS = Rate(20, 80)
 BYTES = Rate(8 * 2**20, 32 * 2**20)
 OTHER = Rate(100, 600)
-REQUEST_TOKENS: dict[Kind, int] = {Kind.GET_CHUNK: 4, Kind.GET_LIGHT_BLOCK: 2}
-"""What a request takes from its bucket, where that is not 1: half a megabyte is read from the disk for a
-chunk. A node that begins by snapshot gets some 2.5 MB/s from each peer, after a burst of 10 MB."""
+CHUNK_BYTES_PER_TOKEN = 128 * 1024
+"""A chunk of a snapshot is read from the disk: it takes more tokens of its request the larger it is. Half a
+megabyte costs five; a node that begins by snapshot gets some 2 MB/s from each peer, after a burst of 8 MB."""
 RATE_OF: dict[Kind, Rate] = {
     Kind.VOTE: VOTES,
     Kind.CERTIFICATE: OTHER,
@@ -99,9 +99,14 @@ class Intake:
         """Count bytes of an answer; return how long to wait before giving the next."""
         return self._served.take(count, now_s)
 
-    def request(self, kind: Kind, now_s: float) -> float:
+    def request(self, now_s: float) -> float:
         """Count a request; return how long to wait before answering it."""
-        return self._kinds[REQUESTS].take(REQUEST_TOKENS.get(kind, 1), now_s)
+        return self._kinds[REQUESTS].take(1, now_s)
+
+    def answered(self, kind: Kind, size: int, now_s: float) -> None:
+        """Count what an answer cost, of which the next request knows."""
+        if kind is Kind.GET_CHUNK:
+            self._kinds[REQUESTS].take(size // CHUNK_BYTES_PER_TOKEN, now_s)
 
 
 class Scores:

@@ -80,7 +80,7 @@ def test_buckets_of_a_connection_are_apart():
     while not intake.message(Kind.VOTE, 0.0):
         continue
     assert intake.message(Kind.TRANSACTIONS, 0.0) == 0.0
-    assert intake.request(Kind.GET_BLOCKS, 0.0) == 0.0
+    assert intake.request(0.0) == 0.0
 
 
 # ------------------------------------------------------------ queues

@@ -114,15 +114,19 @@ def test_a_malformed_question_is_answered_with_nothing_and_counts_against_its_pe
     assert answers == [None]
 
 
-def test_a_chunk_costs_more_of_a_peers_tokens_than_a_range_of_blocks() -> None:
-    def answered_at_once(kind: Kind) -> int:
+def test_a_chunk_costs_its_peer_tokens_by_its_size() -> None:
+    """Of half a megabyte a fifth as many are given at once, of a small one as many as of anything else."""
+
+    def given_at_once(kind: Kind, size: int) -> int:
         intake, count = Intake(0.0), 0
-        while not intake.request(kind, 0.0):
+        while not intake.request(0.0):
+            intake.answered(kind, size, 0.0)
             count += 1
         return count
 
-    assert answered_at_once(Kind.GET_BLOCKS) == REQUESTS.burst
-    assert answered_at_once(Kind.GET_CHUNK) == REQUESTS.burst / 4
+    assert given_at_once(Kind.GET_BLOCKS, 4 * 2**20) == REQUESTS.burst
+    assert given_at_once(Kind.GET_CHUNK, 30_000) == REQUESTS.burst
+    assert given_at_once(Kind.GET_CHUNK, 512 * 1024) == REQUESTS.burst / 5
 
 
 def test_an_answer_larger_than_its_kind_may_be_is_not_kept() -> None:
