@@ -10,13 +10,16 @@ Keeps: nothing that a peer sends ends more than its own connection; closing neve
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 import trio
 from libp2p.host.basic_host import BasicHost
+from libp2p.identity.identify_push.identify_push import ID_PUSH as IDENTIFY_PUSH
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.swarm import Swarm
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 log = structlog.get_logger("p2p")
@@ -33,6 +36,7 @@ def check_internals() -> None:
     assert hasattr(BasicHost, "_swarm_stream_handler"), "the handler that the guard wraps"
     assert hasattr(Yamux, "close"), "the multiplexer"
     assert hasattr(AutoConnector, "maybe_connect"), "the dialler that is kept still"
+    assert hasattr(BasicHost, "_schedule_identify"), "the question that is never asked"
     assert "event_closed" in Yamux.__init__.__code__.co_names, "what says that a connection is over"
     assert hasattr(Swarm, "upgrade_inbound_raw_conn"), "what an inbound connection's handler waits for"
 
@@ -87,6 +91,20 @@ def guard_inbound(host: Any, admits: Callable[[str], bool]) -> None:
     network.upgrade_inbound_raw_conn = until_it_ends
 
 
+def keep_from_asking(host: Any) -> None:
+    """Ask no peer what it is, and take no such news unasked; answering the question remains.
+
+    The library asks whoever connects, in a task of the whole process, and keeps a megabyte of names and
+    addresses of each peer id for ever: strangers have as many of those as they like.
+    """
+
+    def ask_nobody(peer: Any, *, reason: str) -> None:
+        return None
+
+    host._schedule_identify = ask_nobody
+    host.multiselect.handlers.pop(IDENTIFY_PUSH, None)
+
+
 async def reset(stream: Any) -> None:
     """Reset a stream, whatever state it is in; shielded, since half a write would wedge the connection."""
     with trio.CancelScope(shield=True):
@@ -113,9 +131,12 @@ async def close(connection: Any) -> None:
                 await connection.close()
             except LIBRARY_ERRORS as error:
                 log.debug("a connection closed badly", why=repr(error))
-        swarm = connection.swarm
-        if connection in swarm.get_connections(connection.muxed_conn.peer_id):
+        swarm, peer = connection.swarm, connection.muxed_conn.peer_id
+        if connection in swarm.get_connections(peer):
             swarm.remove_conn(connection)
+        if not swarm.get_connections(peer):
+            with suppress(PeerStoreError):  # of every stranger its key would stay for ever
+                swarm.peerstore.clear_peerdata(peer)
         connection.muxed_conn.event_closed.set()  # also when closing took too long to come so far
 
 

@@ -30,7 +30,7 @@ from multiaddr import Multiaddr
 
 from consensus.types.errors import Fault
 from p2p.faults import ADDRESS_TAKEN
-from p2p.guard import keep_from_dialling
+from p2p.guard import keep_from_asking, keep_from_dialling
 from p2p.identity import NodeKey, PeerAddress
 
 NEGOTIATE_S = 10
@@ -60,6 +60,7 @@ def make_host(
         ),
     )
     keep_from_dialling(host)
+    keep_from_asking(host)
     return host
 
 

@@ -24,6 +24,7 @@ from p2p.host import claim_port
 from p2p.identity import NodeKey
 from p2p.messages import PROTOCOL_VERSION, Hello
 from p2p.net import Frame, PeerDown, PeerUp, Request
+from p2p.peers import Intake
 from p2p.service import LibP2PNet, Settings
 
 GENESIS = bytes(range(32))
@@ -311,3 +312,28 @@ async def test_connections_that_came_and_went_take_no_place_for_ever():
                 visit.cancel()
                 await next_event(visited, PeerDown)
             nursery.cancel_scope.cancel()
+
+
+class Asleep(Intake):
+    """Reads once and then rests, as a peer does whose disk or processor stands still."""
+
+    def bytes(self, count: int, now_s: float) -> float:
+        return 1e6
+
+
+async def test_a_peer_that_does_not_read_fills_its_own_queue_and_is_dropped_alone():
+    async with pair() as (first, second, nursery):
+        third = make_net(bootstrap=(first.address,))
+        await nursery.start(third.run)
+        await next_event(third, PeerUp)
+        await next_event(first, PeerUp)
+        second._life.up[first.me].intake = Asleep(0.0)
+        sent = 0
+        while first.send(second.me, Kind.BLOCK_PART, bytes(60_000)):
+            sent += 60_000
+            await trio.lowlevel.checkpoint()
+        assert sent < 40 * 2**20, "no more than queue, windows and sockets hold"
+        assert (await next_event(first, PeerDown)).peer == second.me
+        assert first.send(third.me, Kind.STATUS, b"on")
+        assert (await next_event(third, Frame)).body == b"on"
+        assert first.traffic.deaths == 0
