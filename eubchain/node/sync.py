@@ -106,6 +106,8 @@ class Sync:
         self._behind_height = 0
         self._source = ""
         """The peer that gave the last range, while it is further ahead."""
+        self._wanted = BLOCKS_WANTED
+        """Fewer after a range that did not come in time: this node's own line may be slow."""
         self._put_off: dict[str, float] = {}
         """Peers that fed slowly, and until when they are asked last."""
         self._held: list[_Range] = []
@@ -211,7 +213,8 @@ class Sync:
                 continue
             began_s = trio.current_time()
             try:
-                body = encode(GetBlocks(first, BLOCKS_WANTED))
+                wanted = self._wanted
+                body = encode(GetBlocks(first, wanted))
                 answer = await self._net.request(peer, Kind.GET_BLOCKS, body, REQUEST_TIMEOUT_S)
                 if answer is None:
                     self._net.penalise(peer, "it claims blocks that it does not give", EMPTY_CLAIM_POINTS)
@@ -225,11 +228,13 @@ class Sync:
             except Fault as fault:
                 if fault.reason is REQUEST_UNANSWERED:
                     self._net.penalise(peer, "it claims blocks and does not answer", EMPTY_CLAIM_POINTS)
+                    self._wanted = max(1, self._wanted // 4)
                 self._put_off[peer] = trio.current_time() + PUT_OFF_S
                 log.debug("a peer did not help", peer=peer, why=str(fault))
                 continue
             self._held.append(_Range(peer, blocks))
-            if self._is_slow(peer, blocks, began_s):
+            self._wanted = min(BLOCKS_WANTED, 2 * self._wanted)
+            if self._is_slow(peer, blocks, wanted, began_s):
                 self._put_off[peer] = trio.current_time() + PUT_OFF_S
             return True
         return False
@@ -240,7 +245,7 @@ class Sync:
         self._put_off = {peer: until for peer, until in self._put_off.items() if until > now_s}
         return sorted(self._peers.peers_ahead(first), key=lambda peer: peer in self._put_off)
 
-    def _is_slow(self, peer: str, blocks: Sequence[FinalBlock], began_s: float) -> bool:
+    def _is_slow(self, peer: str, blocks: Sequence[FinalBlock], wanted: int, began_s: float) -> bool:
         """Whether a peer took long, or gave little though it says that it has the next block as well.
 
         One block at a time, each at the last moment, would keep a node behind for ever, and its key silent.
@@ -249,7 +254,7 @@ class Sync:
             return True
         size = sum(len(raw) for final in blocks for raw in final.block.transactions)
         has_more = peer in self._peers.peers_ahead(blocks[-1].block.header.height + 1)
-        return has_more and len(blocks) < BLOCKS_WANTED and 2 * size < ANSWER_BYTES_WANTED
+        return has_more and len(blocks) < wanted and 2 * size < ANSWER_BYTES_WANTED
 
     async def _ask_ahead(self) -> None:
         """Ask for what follows the range that is being applied: one range, so that memory is bounded."""

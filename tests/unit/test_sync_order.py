@@ -9,7 +9,9 @@ import trio
 
 from consensus.types.block import Block, Commit, Header
 from consensus.types.codec import encode
+from consensus.types.errors import Fault
 from eubchain.node.sync import ANSWER_S_MAX, BLOCKS_WANTED, PUT_OFF_S, Sync
+from p2p.faults import REQUEST_UNANSWERED
 from p2p.frames import Kind
 from p2p.messages import GET_BLOCKS, FinalBlock, FinalBlocks, read_body
 from tests.world import World
@@ -64,3 +66,29 @@ async def test_a_peer_that_feeds_slowly_is_asked_last_whatever_it_claims(
     await trio.sleep(PUT_OFF_S + 1)
     assert await sync._ask_in_turn(129)
     assert peers.asked[-1] == "stranger", "and then it has another chance"
+
+
+class SlowLine(Peers):
+    """Of whatever peer, a block takes a second: a range of them, longer than an answer is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 0.0)
+
+    async def request(self, peer: str, kind: Kind, body: bytes, deadline_s: float) -> bytes:
+        asked = read_body(GET_BLOCKS, kind, body)
+        await trio.sleep(min(deadline_s, asked.count))
+        if asked.count >= deadline_s:
+            raise Fault(REQUEST_UNANSWERED, peer=peer, kind=int(kind), why="it took too long")
+        return encode(FinalBlocks(tuple(block(asked.first + i) for i in range(asked.count))))
+
+
+@pytest.mark.trio
+async def test_a_node_on_a_slow_line_asks_for_less_and_catches_up(autojump_clock) -> None:
+    """It asked for as much again, got nothing in time, and banned one peer after the other for it."""
+    peers: Any = SlowLine()
+    nothing: Any = None
+    sync = Sync(peers, nothing, World().rules, nothing, peers, nothing)
+    tries = 0
+    while not sync._held:
+        assert (tries := tries + 1) < 4
+        await sync._ask_in_turn(1)
