@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.sim import agreement_seeds, node_seeds, traffic, twins
+from tests.sim.hunts import found_by_hunts
 from tests.sim.outcome import Outcome
 from tests.sim.report import report
 from tests.sim.whole.running import trace
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", choices=[*sorted(KINDS), TRAFFIC], default="nodes", help="default nodes")
     parser.add_argument("--validators", type=int, default=4, help="of --kind traffic; default 4")
     parser.add_argument("--json", action="store_true", help="print an object per seed")
+    parser.add_argument("--planted", action="store_true", help="then plant known bugs and count those found")
     parser.add_argument("--trace", action="store_true", help="print what nodes log; for one seed")
     parser.add_argument("--processes", type=int, default=None, help="default: one per core")
     options = parser.parse_args(arguments)
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     tell(outcome)
             except KeyboardInterrupt:
                 pool.shutdown(cancel_futures=True)
+    if options.planted:
+        print("planted bugs found: {} of {}".format(*found_by_hunts()), file=sys.stderr)
     print(report(outcomes), file=sys.stderr)
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 

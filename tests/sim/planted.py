@@ -1,4 +1,4 @@
-"""Eight classic bugs, planted into the production code for as long as a test runs.
+"""Classic bugs, planted into the production code for as long as a test runs.
 
 Here: the bugs, each a context manager. Not here: who finds them (test_planted_bugs.py).
 Keeps: nothing of this exists outside tests; each is one wrong line, put in place of the right one.

@@ -16,11 +16,6 @@ from p2p.frames import Kind
 from tests.sim.whole.liars.liar import Liar, Message
 
 
-def is_hidden(vote: Vote) -> bool:
-    """Whether only the victim hears it."""
-    return vote.kind == PRECOMMIT and vote.round == 0
-
-
 class Splitter(Liar):
     """Precommits in round 0 for the victim's ears only; later proposes something new, as if nobody locked.
 
@@ -29,12 +24,19 @@ class Splitter(Liar):
     not hear the victim, or it would decide with it; and it helps nobody to catch up.
     """
 
+    is_hiding = True
+    """A story may let it wait for a height whose next round is its own."""
+
     def __init__(self, *arguments: Any) -> None:
         self.bait: dict[tuple[int, int], bytes] = {}
         """What it proposed instead, by height and round, and votes for whatever it is locked on."""
         self._preparing: dict[tuple[int, int], trio.Event] = {}
         """Rounds whose bait is being built; its votes wait for it."""
         super().__init__(*arguments)
+
+    def is_hidden(self, vote: Vote) -> bool:
+        """Whether only the victim hears it."""
+        return self.is_hiding and vote.kind == PRECOMMIT and vote.round == 0
 
     @property
     def victim(self) -> str:
@@ -82,7 +84,11 @@ class Splitter(Liar):
     def _believing(self, speak: Callable[..., Awaitable[Arrival | None]]) -> Any:
         async def vote(*arguments: Any) -> Arrival | None:
             said = await speak(*arguments)
-            if said is None or not isinstance(said.event, VoteReceived) or not is_hidden(said.event.vote):
+            if (
+                said is None
+                or not isinstance(said.event, VoteReceived)
+                or not self.is_hidden(said.event.vote)
+            ):
                 return said
             return said._replace(event=VoteReceived(self.vote_for(said.event.vote, None)))
 
@@ -93,7 +99,9 @@ class Splitter(Liar):
             await self._preparing[vote.height, vote.round].wait()
         told = self.vote_for(vote, self.bait.get((vote.height, vote.round), vote.block_id))
         for peer in self.others:
-            self.tell(peer, self.vote_for(vote, None) if is_hidden(vote) and peer != self.victim else told)
+            self.tell(
+                peer, self.vote_for(vote, None) if self.is_hidden(vote) and peer != self.victim else told
+            )
 
     async def _propose_bait(self, said: Proposal) -> None:
         """Something new, now and then as if it had had a polka long ago."""
