@@ -229,7 +229,9 @@ class SnapshotSync:
     async def _believe(self, choice: Choice) -> Believed | None:
         """The block of an offer, believed by way of a peer that makes it; None when none leads there."""
         self._stage = f"verifies the header of height {choice.height}"
-        for peer in self.suppliers.sources(choice):
+        tried: set[str] = set()
+        while (peer := await self._untried(choice, tried)) is not None:
+            tried.add(peer)
             try:
                 believed = await self._lead.to(choice.height, peer)
                 if believed.trusted.block_id != choice.block_id:
@@ -251,6 +253,16 @@ class SnapshotSync:
             )  # fmt: skip
             return believed
         log.warning("no peer leads to the block of its snapshot", height=choice.height)
+        return None
+
+    async def _untried(self, choice: Choice, tried: set[str]) -> str | None:
+        """The next peer that makes an offer, perhaps after a moment: connections come and go."""
+        with trio.move_on_after(CHOICE_WAIT_S):
+            while True:
+                for peer in self.suppliers.sources(choice):
+                    if peer not in tried:
+                        return peer
+                await self.suppliers.news(CHOICE_WAIT_S)
         return None
 
     # ------------------------------------------------------------ taking
