@@ -140,6 +140,10 @@ class HeightLog:
             except Fault as fault:
                 self.fall_silent(fault)
 
+    def holds(self, block_id: bytes) -> bool:
+        """As `Wal.holds`; a log that has fallen silent wants no more."""
+        return self._wal is None or self._why is not None or self._wal.holds(block_id)
+
     def append_block(self, block_id: bytes, data: bytes) -> None:
         """As `Wal.append_block`, without effect once silent."""
         if self._wal is not None and self._why is None:

@@ -37,7 +37,8 @@ class Voice:
         self, height_log: HeightLog, effect: SignAndSendProposal, block: Block
     ) -> Arrival | None:
         """Sign and send a proposal; None when nothing was said."""
-        height_log.append_block(effect.block_id, encode(block))
+        if not height_log.holds(effect.block_id):
+            height_log.append_block(effect.block_id, encode(block))
 
         def sign() -> bytes | Refusal:
             height_log.sync()  # F1
@@ -60,7 +61,7 @@ class Voice:
     ) -> Arrival | None:
         """Sign and send a vote as the member `me` of the set; `block` is what a vote not for nil names."""
         assert (block is None) == (effect.block_id is None), "whoever votes for a block holds it"
-        if effect.block_id is not None:
+        if effect.block_id is not None and not height_log.holds(effect.block_id):
             height_log.append_block(effect.block_id, encode(block))
 
         def sign() -> bytes | Refusal:

@@ -266,6 +266,10 @@ class Wal:
             assert event.block_id in self._blocks, "a block's bytes stand before the news of it"
         self._append(_OWN if is_own else _INPUT, encode(event))
 
+    def holds(self, block_id: bytes) -> bool:
+        """Whether a block's bytes stand in it already, so that nobody need encode them again."""
+        return block_id in self._blocks
+
     def append_block(self, block_id: bytes, data: bytes) -> None:
         """Add a block's bytes, once per block id however often it is asked for."""
         if block_id not in self._blocks:
