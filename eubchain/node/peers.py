@@ -30,6 +30,7 @@ from eubchain.node.evidence_gossip import EvidenceGossip
 from eubchain.node.gossip import Gossip
 from eubchain.node.hearing import Heard, Hearing
 from eubchain.node.network import Final
+from eubchain.node.passing import PassingOn
 from eubchain.node.proposed import ProposedBlocks
 from eubchain.node.snapshot_desk import SnapshotDesk
 from eubchain.node.sync import Sync
@@ -126,6 +127,7 @@ class Peers:
         self._node: Node | None = None
         self._pushed: set[bytes] = set()
         self.hearing = Hearing(rules, pool, self._deliver, self._pass_on, self._accuse)
+        self.passing = PassingOn(self._pass_between)
         chain = rules.params.chain
         self.proposed = ProposedBlocks(net, rules.genesis, self, self._deliver_block, chain)
         self.gossip = Gossip(net, mempool, take)
@@ -190,6 +192,7 @@ class Peers:
         self._start = start
         self._pushed.clear()
         self.proposed.at_height(start.height)
+        self.passing.at_height(start.height)
         self.hearing.at_height(start)
         self._say_status()
 
@@ -276,6 +279,7 @@ class Peers:
             nursery.start_soon(self._listen)
             nursery.start_soon(self._heartbeat)
             nursery.start_soon(self.hearing.run)
+            nursery.start_soon(self.passing.run)
             nursery.start_soon(self.proposed.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.sync.run)
@@ -376,11 +380,15 @@ class Peers:
             proposal = heard.message.proposal
             self.proposed.heard_of(proposal.block_id, proposal.height, heard.peer)
         others = [(name, peer) for name, peer in self._peers.items() if name != heard.peer]
-        direct = [name for name, peer in others if self._is_validator and peer.is_validator]
         for name, peer in others:
             if not (self._is_validator and peer.is_validator):
                 self.net.send(name, heard.kind, heard.body)
-        # A few, in turn: not every line between two validators need stand.
+        if self._is_validator:
+            self.passing.hold(heard)
+
+    def _pass_between(self, heard: Heard) -> None:
+        """To a few validators, in turn: not every line between two of them need stand."""
+        direct = [name for name, peer in self._peers.items() if name != heard.peer and peer.is_validator]
         for offset in range(min(PASSED_ON, len(direct))):
             self.net.send(direct[(self._turn + offset) % len(direct)], heard.kind, heard.body)
         self._turn += PASSED_ON
