@@ -94,23 +94,19 @@ def execution(
 
     Proofs of resource are taken as the network judged them, which its roots show; `judge` looks at each.
     """
-    from consensus.types.receipt import receipts_root
-    from vm.claims import judge_here, take_as_true
+    from vm.decided import apply_decided
     from vm.registry import decode_candidate
-    from vm.transition import Outcome, apply_block
+    from vm.transition import apply_block
 
     def execute(reader: StateReader, block: Block) -> tuple[dict[bytes, bytes | None], list[Receipt]]:
         candidates = [decode_candidate(raw, rules) for raw in block.transactions]
-
-        def apply(verdicts: Judge) -> Outcome:
+        if judge is None:
+            outcome = apply_decided(reader, rules, block, candidates)
+        else:
             header = block.header
-            return apply_block(
-                reader, rules, header, block.last_commit, candidates, strict=True, judge=verdicts
+            outcome = apply_block(
+                reader, rules, header, block.last_commit, candidates, strict=True, judge=judge
             )
-
-        outcome = apply(judge or take_as_true)
-        if judge is None and receipts_root(list(outcome.receipts)) != block.header.receipts_root:
-            outcome = apply(judge_here)  # a false share: its slash is an event of the block
         return outcome.writes, list(outcome.receipts)
 
     return execute

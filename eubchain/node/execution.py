@@ -126,14 +126,14 @@ class Execution:
     ) -> Executed:
         """Apply a block whose header and signatures hold; raise `BlockInvalid` when roots differ.
 
-        Of a decided block, proofs of resource are taken as true first and judged only if roots differ
-        then: the network has judged them, and its roots say how. `Broken` passes through: whoever asks
-        knows whether the block is proposed or decided.
+        Of a decided block, proofs of resource are taken as true first and judged only if it is refused
+        then: the network has judged them, and its roots say how. What the judged ones lead to counts.
+        `Broken` passes through: whoever asks knows whether the block is proposed or decided.
         """
         if is_decided:
             try:
                 return await self._execute(block, candidates, take_as_true)
-            except BlockInvalid:
+            except (BlockInvalid, Broken):
                 if not await self._to_close():
                     raise
         await self._complete_verdicts()

@@ -19,20 +19,17 @@ from eubchain.ledger.replay import REPLAY_DIFFERS
 from eubchain.ledger.rollback import kept_block
 from eubchain.ledger.store import Column
 from eubchain.node.execution import index_rows, is_new_set, named_rows
-from vm.claims import Judge, judge_here, take_as_true
+from vm.decided import apply_decided
 from vm.registry import decode_candidate
 from vm.rules import Rules
-from vm.transition import Outcome, apply_block
+from vm.transition import Outcome
 from vm.validity import BlockInvalid
 
 log = structlog.get_logger("node")
 
 
 def execute_kept(ledger: Ledger, rules: Rules, *, with_index: bool) -> int:
-    """Execute what is kept above the head; returns how many blocks. Raise `BlockInvalid` 2130.
-
-    Proofs of resource are taken as true first and judged only where the roots say that one was not.
-    """
+    """Execute what is kept above the head; returns how many blocks. Raise `BlockInvalid` 1902, 2130."""
     count = 0
     while (block := kept_block(ledger, ledger.height + 1)) is not None:
         rows_of = index_rows if with_index else named_rows
@@ -55,15 +52,7 @@ def execute_kept(ledger: Ledger, rules: Rules, *, with_index: bool) -> int:
 
 def _outcome(ledger: Ledger, rules: Rules, block: Block) -> Outcome:
     candidates = [decode_candidate(raw, rules) for raw in block.transactions]
-
-    def apply(judge: Judge) -> Outcome:
-        return apply_block(
-            ledger, rules, block.header, block.last_commit, candidates, strict=True, judge=judge
-        )
-
-    outcome = apply(take_as_true)
-    if receipts_root(list(outcome.receipts)) != block.header.receipts_root:
-        outcome = apply(judge_here)  # a false share: its slash is an event of the block
+    outcome = apply_decided(ledger, rules, block, candidates)
     _compare(block, "receipts root", block.header.receipts_root, receipts_root(list(outcome.receipts)))
     return outcome
 
