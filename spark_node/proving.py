@@ -125,6 +125,7 @@ class Proving:
                 if answer is not None:
                     return answer
                 why, advice = f"the backend {backend} had no answer by block {until}", SLOW
+                self._reserve_ms += workplace.chain.params.chain.block_interval_ms
             lost = backend
         self._missed(window, why, advice)
         return None

@@ -105,10 +105,11 @@ class ScriptedSpark:
             answer = await trio.to_thread.run_sync(searched, assignment, blocks_of_tiles)
             proved = window["window"]
             try:
-                await self.send(Prove(answer.proof))
+                async with self._sending:
+                    final = await send(self.node, self.network, self.key, Prove(answer.proof))
             except RemoteRefusal:
                 continue  # too late, on a machine with more to do
-            if is_first:
+            if is_first and final.error is None:
                 is_first = False
                 task_status.started()
 

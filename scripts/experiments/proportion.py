@@ -42,9 +42,9 @@ WINDOWS = {"window_wait_blocks": 2, "window_blocks": 12, "grace_blocks": 8, "ver
 PARAMS = replace(
     DEV,
     chain=replace(DEV.chain, epoch_blocks=EPOCH_BLOCKS, block_interval_ms=250, msg_delay_ms=3_000),
-    resource=replace(DEV.resource, s_ref=500 * 2**16, **WINDOWS),
+    resource=replace(DEV.resource, s_ref=20 * 2**16, **WINDOWS),
 )
-"""Short epochs, windows one after the other, and compute that soon counts for a fifth of power or more."""
+"""Short epochs, windows one after the other, and compute that soon counts for half of power."""
 
 
 class Kind(NamedTuple):
@@ -59,9 +59,9 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind("stake 10,000", 0, 0),
-    Kind("stake 20,000", 10_000, 0),
+    Kind("stake 50,000", 40_000, 0),
     Kind("stake 10,000, compute 4", 0, 4),
-    Kind("stake 15,000, compute 2", 5_000, 2),
+    Kind("stake 10,000, compute 3", 0, 3),
 )
 
 

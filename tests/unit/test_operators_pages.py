@@ -19,7 +19,7 @@ from eubchain.cli.session import SESSION
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "docs" / "how-to" / f"{name}.md" for name in (
-    "private-network", "run-a-validator", "recover-a-validator", "join-by-snapshot",
+    "private-network", "run-a-validator", "recover-a-validator", "join-by-snapshot", "prove-resource",
 )]  # fmt: skip
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
 

@@ -238,7 +238,7 @@ def test_whoever_loses_every_backend_misses_the_window_and_reads_why(
 
 
 def test_a_card_that_hangs_leaves_half_of_the_grace_to_numpy(tmp_path: Path) -> None:
-    """Its child is ended, and what it had reported is sent."""
+    """Its child is ended, and what it had reported is sent; the next search ends earlier."""
     desk = Desk(spark(400), tmp_path)
     desk.policy, desk.window_now = GPU_POLICY, WINDOW._replace(last_proof=112)
 
@@ -268,6 +268,14 @@ def test_a_backend_without_an_answer_by_the_last_block_is_a_window_missed(tmp_pa
     desk.look(Proving(prove), desk.now)
     assert desk.proofs == 0
     assert "was missed: the backend numpy had no answer by block 106" in desk.proving.last
+    proving, first = desk.proving, desk.proving._reserve_ms
+    assert first == DEV.chain.block_interval_ms, "the next search leaves more time"
+    desk.window_now = WINDOW._replace(window=120, search_until=124, last_proof=126)
+    desk.heights.rise(121, 0)
+    proving._prove = desk.prove
+    desk.look(proving, desk.now)
+    assert desk.orders[-1].budget_ms == 3 * DEV.chain.block_interval_ms - first
+    assert desk.proofs == 1
 
 
 # ------------------------------------------------------------------------- what runs on the machine
