@@ -37,7 +37,7 @@ from p2p.faults import (
     PeerFault,
 )
 from p2p.frames import Kind, frame
-from p2p.greeting import Identities
+from p2p.greeting import SHARED_S, Identities
 from p2p.host import claim_port, listen_address, make_host
 from p2p.identity import NodeKey, parse_address
 from p2p.lan import Lan
@@ -103,6 +103,7 @@ class LibP2PNet:
         self._instance = os.urandom(16)
         self._told: set[tuple[str, int]] = set()
         """What was said of refusals: once each."""
+        self._told_shared_s = float("-inf")
         self._door = Admission(self.is_banned, settings.connections_per_subnet_max)
         self._asking = trio.Semaphore(REQUESTS_MAX)
         self._dice = random.Random()
@@ -238,10 +239,17 @@ class LibP2PNet:
         fault = Fault(REFUSED_BY_PEER, peer=peer, code=code)
         about = (peer, code)
         if code == IDENTITY_SHARED.code:
+            self._told_shared_s = trio.current_time()
             fault, about = Fault(IDENTITY_SHARED, peer=self.me), ("", code)
         if about not in self._told and len(self._told) < TOLD_MAX:
             self._told.add(about)
             log.error(str(fault), hint=fault.reason.hint.format(**fault.facts))
+
+    @property
+    def trouble(self) -> str:
+        """What the owner has to put right, in a sentence: as a peer told within the hour."""
+        is_recent = trio.current_time() - self._told_shared_s < SHARED_S
+        return str(Fault(IDENTITY_SHARED, peer=self.me)) if is_recent else ""
 
     def linked(self) -> set[str]:
         """Peers with a connection."""

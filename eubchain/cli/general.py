@@ -69,6 +69,8 @@ def status_line(found: dict[str, Any], age_s: float) -> str:
         line += f"\n  not validating: {node['why_not_validating']}"
     if node.get("clock"):
         line += f"\n  clock: {node['clock']}"
+    if node.get("network"):
+        line += f"\n  network: {node['network']}"
     for warning in node.get("warnings", ()):
         line += f"\n  {warning}"
     return line

@@ -141,6 +141,8 @@ class Joined:
             told |= {"phase": "syncing", "syncing_to": progress.target}
         if self.peers.hearing.clock.why:
             told["clock"] = self.peers.hearing.clock.why
+        if self.net.trouble:
+            told["network"] = self.net.trouble
         return told
 
     async def _measure(self) -> None:

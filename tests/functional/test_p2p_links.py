@@ -257,6 +257,8 @@ async def test_two_nodes_of_one_identity_are_told_and_do_not_fight():
                 raise AssertionError("they still take turns")
             assert len(told := said(log, "2417 identity_shared")) <= 2, "each of the two says it once"
             assert "node_key.json" in told[0]["hint"]
+            assert any("2417 identity_shared" in twin.trouble for twin in twins)
+            assert middle.trouble == ""
             assert len(said(log, "two running nodes share one network identity")) == 1
             assert [len(net.peers()) for net in (middle, *twins)].count(1) == 2
             nursery.cancel_scope.cancel()
