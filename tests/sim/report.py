@@ -56,9 +56,9 @@ def distribution(recoveries: Sequence[int]) -> str:
     ordered = sorted(recoveries)
 
     def at(share: float) -> str:
-        return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000:.2f} s"
+        return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:,} ms"
 
     return (
         f"from start to signing again, {len(ordered):,} recoveries: half within {at(0.5)}, "
-        f"nine of ten within {at(0.9)}, 99 of 100 within {at(0.99)}, the longest {ordered[-1] / 1000:.2f} s"
+        f"nine of ten within {at(0.9)}, 99 of 100 within {at(0.99)}, the longest {ordered[-1]:,} ms"
     )
