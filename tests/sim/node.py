@@ -39,12 +39,13 @@ from consensus.agreement.state import Stage, State
 from consensus.types.block import Commit
 from consensus.types.codec import Codec, Hash32, Record, Uint, encode
 from consensus.types.errors import Rejected
-from consensus.types.keys import SecretKey, verify
+from consensus.types.keys import SecretKey
 from eubchain.node.guard import Place, Refusal, SignerGuard, reset_guard
 from eubchain.node.recovery import Found, Plan, Signing, WalAction, WalFound, plan_recovery
 from eubchain.node.wal import Wal, read_wal
 from tests.sim.disk import Crash, MemoryDisk
 from tests.sim.network import Clock, Network
+from tests.sim.signatures import cached_verify
 
 INTERVAL_MS = 500
 PRECISION_MS = 500
@@ -111,30 +112,6 @@ class Decided(NamedTuple):
 
     height: int
     stored: Stored
-
-
-class SimKey(SecretKey):
-    """A validator's key; what it signs needs no check by those who hear it, for it is known to be right."""
-
-    def sign(self, message: bytes) -> bytes:
-        signature = super().sign(message)
-        if len(VERIFIED) >= VERIFIED_MAX:
-            VERIFIED.clear()
-        VERIFIED[self.public, message, signature] = True
-        return signature
-
-
-VERIFIED_MAX = 200_000
-VERIFIED: dict[tuple[bytes, bytes, bytes], bool] = {}
-"""Verdicts on signatures: verification is most of what a real validator computes here, and pure."""
-
-
-def cached_verify(key: bytes, message: bytes, signature: bytes) -> bool:
-    """`verify`, once for all nodes."""
-    known = VERIFIED.get((key, message, signature))
-    if known is None:
-        known = VERIFIED[key, message, signature] = verify(key, message, signature)
-    return known
 
 
 class SimNode:

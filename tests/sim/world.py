@@ -19,7 +19,8 @@ from eubchain.node.wal import read_wal
 from tests.sim.checkers import SignatureLog, check_agreement, check_chain
 from tests.sim.liars.twin import Twin
 from tests.sim.network import CALM, Clock, Faults, Network
-from tests.sim.node import GENESIS, SimKey, SimNode
+from tests.sim.node import GENESIS, SimNode
+from tests.sim.signatures import SimKey
 
 REPLAY_EVERY = 3
 """Replaying each height of each node at its end would be a quarter of all work."""
