@@ -52,6 +52,8 @@ CHOICE_WAIT_S = 3.0
 """… and for other peers' offers after the first, so that several can give the same."""
 SOURCES_ENOUGH = 3
 """More peers than this do not make an older snapshot the better choice."""
+ATTEMPTS_MAX = 5
+"""So often the disk may lose a chunk that was verified."""
 TELL_S = 5.0
 FETCHED_SUFFIX = ".joining"
 RESTORING_SUFFIX = ".joining"
@@ -274,7 +276,7 @@ class SnapshotSync:
             if left != place:
                 shutil.rmtree(left)
         self._stage = f"fetches the snapshot of height {choice.height}"
-        while True:
+        for _ in range(ATTEMPTS_MAX):
             self._fetch = Fetch(self._net, self.suppliers, choice, self._terms, place)
             try:
                 manifest = await self._fetch.run()
@@ -285,6 +287,7 @@ class SnapshotSync:
             except Fault as fault:
                 if fault.reason is SNAPSHOT_CHUNK_REFUSED:
                     # It was verified when it came: this disk has lost it, and only this one is fetched again.
+                    log.warning("this disk does not hold what was written to it", why=str(fault))
                     (place / str(fault.facts["chunk"])).unlink(missing_ok=True)
                     continue
                 log.warning("a snapshot is given up", height=choice.height, why=str(fault))
@@ -298,6 +301,7 @@ class SnapshotSync:
             self._put_in_place(choice)
             shutil.rmtree(place)
             return True
+        return False
 
     async def _make(self, choice: Choice, manifest: Manifest, place: Path) -> int:
         """Make the ledger beside its place; how many named transactions are not as its state wants them."""
