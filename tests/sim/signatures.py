@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from consensus.types.keys import SecretKey, verify
 
-
 VERIFIED_MAX = 200_000
 VERIFIED: dict[tuple[bytes, bytes, bytes], bool] = {}
 """Verdicts on signatures: verification is most of what a real validator computes here, and pure."""
