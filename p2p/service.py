@@ -243,7 +243,7 @@ class LibP2PNet:
             fault, about = Fault(IDENTITY_SHARED, peer=self.me), ("", code)
         if about not in self._told and len(self._told) < TOLD_MAX:
             self._told.add(about)
-            log.error(str(fault), hint=fault.reason.hint.format(**fault.facts))
+            log.error(str(fault), told_by=peer, hint=fault.reason.hint.format(**fault.facts))
 
     @property
     def trouble(self) -> str:
