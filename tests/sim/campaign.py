@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.sim import agreement_seeds, node_seeds, traffic, twins
-from tests.sim.hunts import found_by_hunts
+from tests.sim.hunts import hunt_all
 from tests.sim.outcome import Outcome
 from tests.sim.report import report
 from tests.sim.whole.running import trace
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except KeyboardInterrupt:
                 pool.shutdown(cancel_futures=True)
     if options.planted:
-        print("planted bugs found: {} of {}".format(*found_by_hunts()), file=sys.stderr)
+        print(hunt_all(), file=sys.stderr)
     print(report(outcomes), file=sys.stderr)
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
