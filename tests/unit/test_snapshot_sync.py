@@ -13,8 +13,10 @@ import trio.testing
 
 from consensus.light import LIGHT_BLOCK
 from consensus.types.codec import encode
+from consensus.types.errors import Fault
 from consensus.types.tree_proof import STATE_RANGE
-from eubchain.node.snapshot_sync import FETCHED_SUFFIX
+from eubchain.ledger.snapshot_check import SNAPSHOT_CHUNK_REFUSED
+from eubchain.node.snapshot_sync import ATTEMPTS_MAX, FETCHED_SUFFIX
 from p2p.frames import Kind
 from p2p.messages import GET_CHUNK, SNAPSHOT_OFFERS, SnapshotOffer, SnapshotOffers
 from tests.snapshot_world import (
@@ -109,6 +111,23 @@ async def test_a_chunk_that_the_disk_lost_is_fetched_again_and_blames_nobody(
     assert set(chunks_asked(made.givers["p0"])) == {(PART, 2), (PART, 4)}
     assert made.accused() == set()
     check_ledger(made, chain)
+
+
+async def test_a_disk_that_loses_a_chunk_again_and_again_ends_the_snapshot(
+    autojump_clock: Clock, tmp_path: Path, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> Iterator[None]:
+        raise Fault(SNAPSHOT_CHUNK_REFUSED, chunk="part-000001", why="it is empty")
+        yield
+
+    monkeypatch.setattr("eubchain.node.snapshot_sync.restore", refuse)
+    made = town(tmp_path, chain, honest)
+    async with made.open():
+        assert await made.joiner().run() is None
+    newest = [one for one in chunks_asked(made.givers["p0"]) if one == (PART, 1)]
+    assert len(newest) == 2 * ATTEMPTS_MAX, "of both snapshots"
+    assert made.accused() == set()
+    assert not made.places.ledger.exists()
 
 
 # ------------------------------------------------------------ liars
