@@ -16,9 +16,6 @@ from enum import IntEnum
 from consensus.types.codec import Record, Uint
 from vm.state import Namespace, State, Table
 
-CANDIDATES_MAX = 16
-"""How many of the smallest members are asked whether they can leave when the register is full."""
-
 
 class Register(IntEnum):
     """Kinds of list; the first byte of its keys."""
@@ -82,12 +79,12 @@ def rebond(state: State, address: bytes, before: int, after: int) -> None:
 
 
 def who_makes_room(
-    state: State, register: Register, bonded: int, can_leave: Callable[[State, bytes], bool]
+    state: State, register: Register, bonded: int, can_leave: Callable[[State, bytes], bool], most: int
 ) -> bytes | None:
-    """The member with the smallest bond below `bonded` that can leave, among the smallest few."""
+    """The member with the smallest bond below `bonded` that can leave, among the `most` smallest."""
     start = bytes([register, 0])
     stop = _key(register, bonded, b"")
-    for key, _ in state.scan(MEMBERS, start, stop, CANDIDATES_MAX):
+    for key, _ in state.scan(MEMBERS, start, stop, most):
         if can_leave(state, key[9:]):
             return key[9:]
     return None

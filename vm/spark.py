@@ -26,6 +26,8 @@ from vm.state import Call, Namespace, State, Table
 
 SLOTS_MAX = 64
 ACTIVE, RETIRED = 1, 2
+CANDIDATES_MAX = 16
+"""How many of the smallest sparks are asked whether they are idle when the register is full."""
 
 ALREADY_SPARK = Reason(
     1401,
@@ -225,10 +227,10 @@ def _who_leaves(state: State, bonded: int) -> bytes | None:
 
     Else the smallest: it finishes what runs. A few that are kept busy would shut the register for all.
     """
-    idle = members.who_makes_room(state, Register.SPARKS, bonded, _is_idle)
+    idle = members.who_makes_room(state, Register.SPARKS, bonded, _is_idle, CANDIDATES_MAX)
     if idle is not None:
         return idle
-    return members.who_makes_room(state, Register.SPARKS, bonded, lambda state, address: True)
+    return members.who_makes_room(state, Register.SPARKS, bonded, lambda state, address: True, 1)
 
 
 def _is_idle(state: State, address: bytes) -> bool:

@@ -64,7 +64,7 @@ VALIDATORS_FULL = Reason(
     1305,
     "validators_full",
     "most:count",
-    "All {most} places for validators are taken, and none of the smallest bonds is below yours and free.",
+    "All {most} places for validators are taken, and no bond of one that does not vote now is below yours.",
     "Bond more, then register again.",
 )
 NO_VALIDATOR = Reason(
@@ -198,7 +198,7 @@ def _require_key(state: State, address: bytes, key: bytes, possession: bytes, *,
 
 
 def register(state: State, call: Call, payload: RegisterValidator) -> None:
-    """Enter the register; a full one admits a larger bond and retires the smallest."""
+    """Enter the register; a full one admits a larger bond and retires the smallest that does not vote."""
     sender = call.sender
     existing = state.get(VALIDATORS, sender)
     if existing is not None and existing.status != RETIRED:
@@ -210,7 +210,7 @@ def register(state: State, call: Call, payload: RegisterValidator) -> None:
     _require_key(state, sender, payload.key, payload.possession, own=True)
     most = REGISTER_FACTOR * params.max_validators
     if members.count(state, Register.VALIDATORS) >= most:
-        leaving = members.who_makes_room(state, Register.VALIDATORS, bonded, _is_idle)
+        leaving = _who_leaves(state, bonded)
         if leaving is None:
             raise Rejected(VALIDATORS_FULL, most=most)
         _push_out(state, leaving)
@@ -235,10 +235,15 @@ def remember_weight(state: State, address: bytes, weight: int) -> None:
         state.put(VALIDATORS, address, replace(validator, weight_before=weight))
 
 
-def _is_idle(state: State, address: bytes) -> bool:
-    """Whether the validator stands in no set that still votes."""
-    now = validators_at(state, state.block.height) or ()
-    return all(validator.address != address for validator in now)
+def _who_leaves(state: State, bonded: int) -> bytes | None:
+    """The smallest bond below `bonded` that stands in no set that still votes.
+
+    One more is asked than a set holds: were it fewer, as many votes on the least bond would shut the register
+    for all. Whoever votes stays, since keys and reveals change only between epochs.
+    """
+    voting = frozenset(member.address for member in validators_at(state, state.block.height) or ())
+    most = state.block.params.validators.max_validators + 1
+    return members.who_makes_room(state, Register.VALIDATORS, bonded, lambda _, a: a not in voting, most)
 
 
 def _push_out(state: State, address: bytes) -> None:

@@ -15,11 +15,12 @@ from consensus.types.reader import MemoryState
 from tests.unit.test_vm_evidence import two_votes
 from tests.world import World
 from vm import members, spark, standing
-from vm.members import CANDIDATES_MAX, Register
+from vm.members import Register
 from vm.spark import (
     ACCOUNT_TOMBSTONED,
     ACTIVE,
     ALREADY_SPARK,
+    CANDIDATES_MAX,
     DIFFICULTY_OUT_OF_RANGE,
     NO_SPARK,
     RETIRED,

@@ -213,6 +213,31 @@ def test_a_member_of_the_running_set_is_never_pushed_out() -> None:
     assert world.read(VALIDATORS, world["n0"].address).status == RETIRED
 
 
+def test_a_set_of_the_smallest_bonds_does_not_shut_a_full_register() -> None:
+    """Whoever votes is not asked to leave; twenty voting on the least bond could else shut everybody out."""
+    others = [f"n{i}" for i in range(60)]
+    world = World(small(most=20), validators=20, people=[*others, "rich", "poor"], bonds=[eubc(100)] * 20)
+    operators = {name: world.add_operator(name) for name in (*others, "rich", "poor")}
+    for name in operators:
+        world.submit(name, Bond(eubc(201 if name == "rich" else 200)))
+    world.block()
+    for name in others:
+        world.submit(name, registration(operators[name]))
+    world.block()
+    assert members.count(world.view, Register.VALIDATORS) == 80
+    world.refuse("poor", registration(operators["poor"]), VALIDATORS_FULL)
+    world.succeed("rich", registration(operators["rich"]))
+    left = [name for name in operators if _status(world, name) == RETIRED]
+    assert left == [min(others, key=lambda name: world[name].address)]
+    assert all(_status(world, operator.name) == ACTIVE for operator in world.operators[:20])
+    world.check()
+
+
+def _status(world: World, name: str) -> int | None:
+    record = world.read(VALIDATORS, world[name].address)
+    return None if record is None else record.status
+
+
 def test_a_validator_below_the_least_bond_leaves_the_set() -> None:
     world = World(validators=2)
     world.succeed("v1", Unbond(eubc(9_950)))
