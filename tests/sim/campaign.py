@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pool.shutdown(cancel_futures=True)
     if options.planted:
         print(hunt_all(), file=sys.stderr)
-    print(report(outcomes), file=sys.stderr)
+    print(report(outcomes, "scenarios" if options.kind == "twins" else "seeds"), file=sys.stderr)
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 

@@ -20,8 +20,8 @@ GROUPS = {
 """Counts whose names begin so share a line under this title."""
 
 
-def report(outcomes: Iterable[Outcome]) -> str:
-    """What all seeds met, added up."""
+def report(outcomes: Iterable[Outcome], unit: str = "seeds") -> str:
+    """What all seeds met, added up; `unit` is what a seed is called here."""
     seeds = heights = faults = failed = 0
     counts: Counter[str] = Counter()
     recoveries: list[int] = []
@@ -37,7 +37,7 @@ def report(outcomes: Iterable[Outcome]) -> str:
         if count and not name.startswith(tuple(GROUPS))
     ]
     lines.append(distribution(recoveries))
-    last = f"{seeds} seeds, {heights} heights, {faults} faults, {failed} failed"
+    last = f"{seeds} {unit}, {heights} heights, {faults} faults, {failed} failed"
     return "\n".join([line for line in lines if line] + [last])
 
 
