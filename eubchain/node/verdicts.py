@@ -3,7 +3,8 @@
 Here: the memo that the transition asks, the processes that fill it, completing it before a close.
 Not here: judging (verdict_worker.py), which claims there are (vm/claims.py).
 Keeps: a verdict is a pure function of its claim, so the memo can neither be wrong nor matter; the event
-loop computes none; what no later window asks for is forgotten; trouble with processes is never a verdict.
+loop computes none; what no later window asks for is forgotten; no process is waited for without an end, and
+trouble with processes is never a verdict.
 Errors: 1590 verdicts_failing.
 """
 
@@ -28,6 +29,13 @@ from vm.windows import last_window
 
 ATTEMPTS_MAX = 3
 RETRY_S = 1.0
+START_S = 30.0
+SHARE_S = 0.05
+"""A process that needs longer than START_S and so much for every share hangs. It takes a second and 2 ms, but
+at a lower priority than everything else."""
+PATIENCE_MAX = 1_024
+"""Whoever did not answer in time is given twice as long the next time, up to so many times as long: else a
+machine that is merely slow would never come to an end."""
 SHARES_PER_PROCESS = 256
 """A process takes at least so many if there are: starting one costs as much as fifty shares."""
 VERDICTS: Codec[tuple[int, ...]] = Codec(tuple[int, ...])
@@ -38,7 +46,7 @@ VERDICTS_FAILING = Reason(
     1590,
     "verdicts_failing",
     "attempts:count",
-    "The processes that judge proofs of resource died {attempts} times over one batch.",
+    "The processes that judge proofs of resource died or hung {attempts} times over one batch.",
     "Look for an out-of-memory message in the system log; the node goes on when the cause is gone.",
 )
 
@@ -56,6 +64,8 @@ class Verdicts:
         self._more = trio.Event()
         self._turn = trio.Lock()
         """One batch at a time: two would judge the same claims twice."""
+        self._patience = 1
+        """How many times as long as it should a process may take; doubled by one that hangs."""
 
     def drop(self) -> None:
         """Forget every verdict; they are judged again when they are asked for."""
@@ -121,22 +131,31 @@ class Verdicts:
                         nursery.start_soon(self._judge, batch)
             if any(claim not in self._known for claim in missing):
                 raise Fault(VERDICTS_FAILING, attempts=ATTEMPTS_MAX)
+            self._patience = 1
 
     async def _judge(self, batch: list[Claim]) -> None:
-        """Judge a batch in one process; one that dies is started again, and in the end left unanswered."""
+        """Judge a batch in one process; one that dies or hangs is replaced, a few times."""
+        shares = sum(len(claim.checked) for claim in batch)
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await trio.sleep(RETRY_S)
+            patience = self._patience
             try:
-                done = await trio.run_process(
-                    [sys.executable, "-m", "eubchain.node.verdict_worker"],
-                    stdin=encode(tuple(batch)),
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    env=child_environment(1),
-                )
+                with trio.fail_after(patience * (START_S + SHARE_S * shares)):
+                    done = await trio.run_process(
+                        [sys.executable, "-m", "eubchain.node.verdict_worker"],
+                        stdin=encode(tuple(batch)),
+                        capture_stdout=True,
+                        capture_stderr=True,
+                        check=False,
+                        deliver_cancel=_kill,
+                        env=child_environment(1),
+                    )
                 verdicts = VERDICTS.decode(done.stdout)
+            except trio.TooSlowError:
+                log.warning("a process that judges proofs hangs and is replaced", shares=shares)
+                self._patience = min(PATIENCE_MAX, max(self._patience, 2 * patience))
+                continue
             except (OSError, Rejected) as error:
                 log.warning("a process that judges proofs did not answer", why=str(error))
                 continue
@@ -144,6 +163,11 @@ class Verdicts:
                 self._known.update(zip(batch, verdicts, strict=True))
                 return
             log.warning("a process that judges proofs died", status=done.returncode)
+
+
+async def _kill(process: trio.Process) -> None:
+    """At once: it has nothing to tidy up, and one that is stopped hears nothing else."""
+    process.kill()
 
 
 def _shared_out(claims_: Sequence[Claim], processes: int) -> list[list[Claim]]:

@@ -3,6 +3,8 @@ that follows takes proofs as the network judged them until a root says otherwise
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,15 +72,42 @@ def test_a_block_waits_for_verdicts_that_no_process_gives_and_is_not_called_inva
         async with trio.open_nursery() as nursery:
             monkeypatch.setattr(module.sys, "executable", broken)
             nursery.start_soon(verdicts.answer, asked)
-            while module.ATTEMPTS_MAX > len(tried):
-                await trio.sleep(0.01)
+            with trio.fail_after(120):
+                await given_up.wait()
             assert not verdicts._known
             monkeypatch.setattr(module.sys, "executable", executable)
 
-    tried: list[str] = []
-    monkeypatch.setattr(module.log, "error", lambda words, **facts: tried.append(facts["why"]))
+    given_up = trio.Event()
+    monkeypatch.setattr(module.log, "error", lambda words, **facts: given_up.set())
     trio.run(story)
     assert [verdicts.judge(claim) for claim in asked] == [judge_here(claim) for claim in asked]
+
+
+def test_a_process_that_is_stopped_is_killed_and_its_claims_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the node would be silent until it is started again. A slow one gets longer with each try."""
+    stopped, worker = tmp_path / "stopped", tmp_path / "worker"
+    once = f"[ -e {stopped} ] || {{ echo $$ > {stopped}; kill -STOP $$; }}"
+    worker.write_text(f'#!/bin/sh\n{once}\nexec {sys.executable} "$@"\n')
+    worker.chmod(0o700)
+    warned: list[str] = []
+    monkeypatch.setattr(module.log, "warning", lambda words, **facts: warned.append(words))
+    monkeypatch.setattr(module.sys, "executable", str(worker))
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(module, "START_S", 0.5)
+    asked, verdicts = [claim_of(1, 1), claim_of(2, 2**40)], Verdicts()
+
+    async def story() -> None:
+        with trio.fail_after(120):
+            await verdicts.answer(asked)
+
+    trio.run(story)
+    assert [verdicts._known[claim] for claim in asked] == [judge_here(claim) for claim in asked]
+    assert any("hangs" in words for words in warned)
+    assert verdicts._patience == 1, "the next window begins anew"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(stopped.read_text()), 0)
 
 
 def test_judging_ahead_outlives_processes_that_die(monkeypatch: pytest.MonkeyPatch) -> None:
