@@ -74,7 +74,7 @@ def test_set_changes_the_policy_in_place_and_checks_it_first(cli: Cli) -> None:
     before = path.read_text()
     refused = cli("spark", "set", "tasks.slots", "99", "--json")
     assert refused.error["name"] == "policy_invalid"
-    assert cli("spark", "set", "tasks.slotz", "3", "--json").error["sentence"].endswith("tasks.slots?.")
+    assert cli("spark", "set", "tasks.slotz", "3", "--json").error["sentence"].endswith("tasks.slots.")
     assert cli("spark", "set", "idle.enabled", "maybe").code == 2
     assert path.read_text() == before
 

@@ -230,7 +230,7 @@ def epoch_of(height: int) -> int:
 
 
 def test_a_second_implementation_goes_through_the_windows_alike() -> None:
-    """Every record, every figure of every spark, every refusal, slash and payment of 240 blocks."""
+    """Every record, every figure of every spark, every refusal, slash and payment of every block."""
     chain = Plain()
     window, sparks, credited, missed = "", dict[str, Any](), list[str](), dict[str, int]()
     for row in TOLD["blocks"]:
