@@ -162,7 +162,7 @@ class Store:
                 lru_cache_size=BLOCK_CACHE_BYTES,
                 write_buffer_size=WRITE_BUFFER_BYTES,
                 bloom_filter_bits=BLOOM_BITS,
-                compression=None,  # hashes, keys and signatures: it saves 2 % and takes a third of the merging
+                compression=None,  # of hashes and signatures: 2 % of the disk for a third of the merging
             )
         except plyvel.Error as error:
             os.close(self._owner)
