@@ -451,7 +451,7 @@ async def test_a_result_that_silence_accepted_is_fetched_all_the_same(scene: Sce
     with trio.fail_after(LIMIT_S):
         async with scene.open() as (requester, spark, nursery):
             nursery.start_soon(spark.echo)
-            left = await run_task(requester, replace(scene.order, review_s=5), Away())
+            left = await run_task(requester, replace(scene.order, review_s=250), Away())
             assert left.closing is None
             journal = requester.journals.all()[0]
             journal.note(result_path="")  # as if nobody had been there at all
