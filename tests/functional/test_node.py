@@ -56,7 +56,7 @@ def test_a_validator_killed_again_and_again_goes_on_where_it_was(network):
 
 
 def test_after_a_rollback_the_kept_blocks_are_executed_and_the_validator_signs_on(network):
-    """It stands where it stood before any peer is asked, and is silent at no height; alone, it would stay so."""
+    """It stands where it stood before any peer is asked, and is silent at no height."""
     home = network.validators[0]
     with running(home) as node:
         node.wait_height(6)
