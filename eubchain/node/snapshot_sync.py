@@ -11,7 +11,6 @@ Errors: raises 1921 trust_expired, 1923 chain_forked, 2560 trust_needed.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from eubchain.ledger.ledger import Ledger
 from eubchain.ledger.restore import restore
 from eubchain.ledger.snapshot import MANIFEST, MANIFEST_FILE, Manifest, layout_of
 from eubchain.ledger.snapshot_check import SNAPSHOT_CHUNK_REFUSED
+from eubchain.node.durable_files import FolderFiles
 from eubchain.node.lead import HEADER_NOT_KEPT, Believed, Lead
 from eubchain.node.snapshot_fetch import Fetch
 from eubchain.node.stepwise import in_slices
@@ -318,8 +318,9 @@ class SnapshotSync:
     def _put_in_place(self, choice: Choice) -> None:
         assert not has_ledger(self._places.ledger), "only a home without a ledger joins"
         shutil.rmtree(self._places.ledger, ignore_errors=True)
-        self._places.restoring.rename(self._places.ledger)
-        _sync_directory(self._places.ledger.parent)
+        data = FolderFiles(self._places.ledger.parent)
+        data.rename(self._places.restoring.name, self._places.ledger.name)
+        data.sync_folder()
         log.info("the ledger is made", height=choice.height, block=choice.block_id.hex())
 
     def _check_made(self, path: Path, manifest: Manifest) -> int:
@@ -334,11 +335,3 @@ class SnapshotSync:
             return len(named.symmetric_difference(manifest.named))
         finally:
             ledger.close()
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
