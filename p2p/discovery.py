@@ -9,7 +9,7 @@ what peers tell is checked before it is kept.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -110,8 +110,16 @@ class Connections(Protocol):
 class Dialler:
     """Keeps connections to known peers."""
 
-    def __init__(self, net: Connections, connections_wanted: int, dice: random.Random) -> None:
+    def __init__(
+        self,
+        net: Connections,
+        connections_wanted: int,
+        dice: random.Random,
+        failed: Callable[[float], None],
+    ) -> None:
+        """`failed` is told of each dial that reached nobody, with the seconds it took."""
         self._net, self._wanted, self._dice = net, connections_wanted, dice
+        self._tell_failed = failed
         self._backoffs: dict[str, Backoff] = {}
         self._dialling: set[str] = set()
 
@@ -152,7 +160,7 @@ class Dialler:
 
     async def _dial(self, host: Any, places: Sequence[PeerAddress]) -> None:
         peer = places[0].peer
-        backoff = self._backoffs[peer]
+        backoff, begun_s = self._backoffs[peer], trio.current_time()
         try:
             await dial(host, self._dice.choice(places))
             backoff.worked(trio.current_time())
@@ -160,6 +168,7 @@ class Dialler:
         except LIBRARY_ERRORS as error:
             # Refused, unreachable, another key than expected, a handshake gone wrong: all mean "later".
             backoff.failed(trio.current_time())
+            self._tell_failed(trio.current_time() - begun_s)
             self._net.book.failed(peer)
             log.debug("dialling failed", peer=peer, why=f"{type(error).__name__}: {error}")
         finally:

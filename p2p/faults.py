@@ -105,6 +105,12 @@ MDNS_REFUSED = Reason(
     "[p2p] mdns is for development networks only; {chain_id} is none.",
     "Set mdns = false and name nodes to begin with in [p2p] bootstrap.",
 )  # fmt: skip
+NOBODY_MET = Reason(
+    2420, "nobody_met", "seconds:seconds known:count why:text",
+    "No peer has been connected for {seconds} s; of {known} known addresses: {why}.",
+    "Compare [p2p] bootstrap and network_key with another node's, and see that its port lets you in. "
+    "The node tries on by itself.",
+)  # fmt: skip
 
 
 class Unsuited(Fault):

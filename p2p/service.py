@@ -46,6 +46,7 @@ from p2p.link import Exchange, Link
 from p2p.messages import GET_PEERS, AddressRecord, AddressRecords, Hello, read_body
 from p2p.net import EVENTS_MAX, REQUESTS_MAX, Event, PeerFacts, QueueFull, Traffic
 from p2p.peers import Scores
+from p2p.solitude import Solitude
 
 log = structlog.get_logger("p2p")
 
@@ -107,7 +108,8 @@ class LibP2PNet:
         self._door = Admission(self.is_banned, settings.connections_per_subnet_max)
         self._asking = trio.Semaphore(REQUESTS_MAX)
         self._dice = random.Random()
-        self._dialler = Dialler(self, settings.connections_max // 2, self._dice)
+        self.solitude = Solitude(self)
+        self._dialler = Dialler(self, settings.connections_max // 2, self._dice, self.solitude.dial_failed)
         self._bound = ""
         self.address = ""
         """Where this node listens, with its peer id; empty before it does."""
@@ -247,9 +249,15 @@ class LibP2PNet:
 
     @property
     def trouble(self) -> str:
-        """What the owner has to put right, in a sentence: as a peer told within the hour."""
-        is_recent = trio.current_time() - self._told_shared_s < SHARED_S
-        return str(Fault(IDENTITY_SHARED, peer=self.me)) if is_recent else ""
+        """What the owner has to put right, as a peer told within the hour, or why nobody is met."""
+        if trio.current_time() - self._told_shared_s < SHARED_S:
+            return str(Fault(IDENTITY_SHARED, peer=self.me))
+        return str(self.solitude.fault or "")
+
+    @property
+    def known_addresses(self) -> int:
+        """Peers that could be dialled."""
+        return len(self.book)
 
     def linked(self) -> set[str]:
         """Peers with a connection."""
@@ -332,6 +340,7 @@ class LibP2PNet:
                     life = self._life = Life(self, host, self.me, nursery)
                     nursery.start_soon(life.watch)
                     nursery.start_soon(self._dialler.run, host, nursery)
+                    nursery.start_soon(self.solitude.watch)
                     nursery.start_soon(exchange_addresses, self, PEERS_ENOUGH, self._dice, _unix_s)
                     if settings.mdns:
                         nursery.start_soon(Lan(self).run)

@@ -20,7 +20,12 @@ def peers() -> None:
     lines = [f"{info['peers']} peers, {info['validator_peers']} of them validators"]
     lines += [line_of(peer) for peer in found]
     if not found:
-        lines.append("  none: add nodes to [p2p] bootstrap, or wait for somebody to connect")
+        known = info.get("known_addresses", 0)
+        lines.append(
+            f"  none of {known} known could be met so far: `eubchain status` says why"
+            if known
+            else "  none: add nodes to [p2p] bootstrap, or wait for somebody to connect"
+        )
     SESSION.result({"info": info, "peers": found}, "\n".join(lines))
 
 

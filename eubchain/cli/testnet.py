@@ -37,13 +37,14 @@ def testnet(
     Example: eubchain testnet ./net --machine lab-1=192.0.2.1 --machine lab-2=192.0.2.2
     """
     from consensus.types.genesis import genesis_hash
-    from eubchain.node.machines import found_machines, parse_machine
+    from eubchain.node.machines import check_machines, found_machines, parse_machine
 
     if directory.exists() and any(directory.iterdir()):
-        raise Fault(BAD_ARGUMENT, why=f"{directory} is not empty.")
+        raise Fault(BAD_ARGUMENT, why=f"{directory} is not empty: name a new directory.")
     machines = [parse_machine(text) for text in machine or []]
     if not machines:
         raise Fault(BAD_ARGUMENT, why="Name the machines: --machine NAME=HOST, once for each.")
+    check_machines(machines)  # before anybody is asked for a password
     prefix = check_network_name(network)
     grains, held = parse_eubc(bond), parse_balances(balance or [], prefix)
     password = SESSION.passwords().get("A password for the new accounts: ", repeat=True)

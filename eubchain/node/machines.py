@@ -71,6 +71,21 @@ def parse_machine(text: str) -> Machine:
     return Machine(name, host, int(port) if colon else PORT)
 
 
+def check_machines(machines: Sequence[Machine]) -> None:
+    """Raise `Fault` 2553 for the second of one name, or of one place: two nodes cannot share a port."""
+    names: set[str] = set()
+    places: dict[tuple[str, int], str] = {}
+    for machine in machines:
+        if machine.name in names:
+            raise Fault(MACHINE_MALFORMED, given=machine.name, why="each machine has its own name")
+        names.add(machine.name)
+        place = (machine.host, machine.port)
+        if place in places:
+            why = f"{places[place]} is at {machine.host}:{machine.port} already, write NAME=HOST:PORT"
+            raise Fault(MACHINE_MALFORMED, given=machine.name, why=why)
+        places[place] = machine.name
+
+
 def found_machines(
     root: Path,
     machines: Sequence[Machine],
@@ -87,8 +102,7 @@ def found_machines(
 
     All homes share a network key, so that nobody else connects; `password` opens every account.
     """
-    if len({machine.name for machine in machines}) != len(machines):
-        raise Fault(MACHINE_MALFORMED, given=machines[-1].name, why="each machine has its own name")
+    check_machines(machines)
     prefix = NETWORKS[network][0]
     keys, entries, funds = [], [], list(balances)
     for machine in machines:

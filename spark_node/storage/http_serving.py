@@ -5,6 +5,7 @@ Not here: the applications. hypercorn speaks the protocol; it has no bound on co
 that opens them without end would take the file descriptors that the ledger needs.
 Keeps: at most `connections_max` are open, the rest wait in the kernel's queue; a connection that is
 silent is closed; nothing outlives the call.
+Errors: 3457 cannot_listen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
+from consensus.types.errors import Fault, Reason
+
 CONNECTIONS_MAX = 512
 BACKLOG = 128
 SILENCE_S = 20.0
@@ -28,6 +31,13 @@ SILENCE_S = 20.0
 STOP_GRACE_S = 5.0
 """What a stop leaves the calls that are under way."""
 SOCKET_MESSAGE_BYTES_MAX = 4 * 2**20
+CANNOT_LISTEN = Reason(
+    3457,
+    "cannot_listen",
+    "address:text why:text",
+    "Nothing can be served at {address}: {why}.",
+    "Stop the program that has the port, or give another one where the configuration says {address}.",
+)
 
 
 class _Connection(TCPServer):
@@ -69,9 +79,10 @@ def _bind(listen: str) -> socket.socket:
         bound.setblocking(False)
         bound.bind((host, int(port)))
         bound.listen(BACKLOG)
-    except BaseException:
+    except OSError as error:
         bound.close()
-        raise
+        why = (error.strerror or type(error).__name__).lower()
+        raise Fault(CANNOT_LISTEN, address=listen, why=why) from error
     return bound
 
 
@@ -94,7 +105,7 @@ async def serve_http(
     connections_max: int = CONNECTIONS_MAX,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until `stopping`; tells its URL once it listens. Raises OSError when it cannot bind."""
+    """Serve until `stopping`; tells its URL once it listens. Raises `Fault` 3457 when it cannot bind."""
     bound = _bind(listen)
     host, port = bound.getsockname()[:2]
     places = trio.Semaphore(connections_max)

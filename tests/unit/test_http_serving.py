@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from consensus.types.errors import Fault
 from spark_node.storage import http_serving
 from spark_node.storage.http_serving import serve_http
 
@@ -78,6 +79,8 @@ async def test_a_stop_lets_an_answer_out_that_is_under_way(nursery):
 async def test_a_port_that_is_taken_is_an_error_at_once(nursery):
     stopping = trio.Event()
     url = await nursery.start(partial(serve_http, _application(), "127.0.0.1:0", stopping))
-    with pytest.raises(OSError, match="in use"):
-        await serve_http(_application(), url.removeprefix("http://"), stopping)
+    place = url.removeprefix("http://")
+    with pytest.raises(Fault, match=rf"3457 .*{place}.*address already in use") as caught:
+        await serve_http(_application(), place, stopping)
+    assert "Stop the program that has the port" in caught.value.reason.hint
     stopping.set()

@@ -54,6 +54,13 @@ def test_two_machines_of_one_name_are_refused(tmp_path: Path) -> None:
         found(tmp_path / "net", (MACHINES[0], MACHINES[0]))
 
 
+def test_two_machines_at_one_place_are_refused_by_name(tmp_path: Path) -> None:
+    twin = MACHINES[0]._replace(name="twin")
+    with pytest.raises(Fault, match=f"'twin' does not name a machine: {MACHINES[0].name} is at"):
+        found(tmp_path / "net", (MACHINES[0], twin))
+    assert not (tmp_path / "net").exists(), "it is said before anything is made"
+
+
 @pytest.mark.parametrize(
     "text", ["", "lab", "=host", "lab=", "Lab=h", "lab=h:", "lab=h:0", "lab=h:70000", "a/b=h"]
 )
