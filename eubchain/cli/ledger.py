@@ -254,15 +254,16 @@ def rollback(
 
     Example: eubchain rollback --to 1200 --home ./node0
     """
-    from eubchain.ledger.rollback import lowest_rollback, roll_back
+    from eubchain.ledger.rollback import ROLLBACK_TOO_FAR, lowest_rollback, roll_back
 
     with opened(verify=False) as held:
         ledger = held.ledger
         head = ledger.height
         to = max(0, head - 1) if height is None else height
         lowest = lowest_rollback(ledger)
-        if lowest <= to < head:
-            _list_undone(ledger, to, head)
+        if not lowest <= to <= head:  # before anything is asked
+            raise Fault(ROLLBACK_TOO_FAR, height=to, lowest=lowest, head=head)
+        _list_undone(ledger, to, head)
         SESSION.note(f"  the state goes back from height {head} to {to}; {lowest} is the lowest possible")
         if forget:
             SESSION.note("  the blocks above are dropped: a validator must not sign at these heights again")

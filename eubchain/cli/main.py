@@ -78,6 +78,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for group in GROUPS:
+        for below in group.registered_commands:
+            below.epilog = EPILOG  # a verb of a group takes the shared options as well
         app.add_typer(group, epilog=EPILOG)
     for verb in TOP_LEVEL:
         app.command(verb.__name__.replace("_", "-"), epilog=EPILOG)(verb)
@@ -140,6 +142,8 @@ def usage_fault(error: TyperException) -> Fault:
     if "Did you mean" not in message and context is not None:
         near = _nearest(message, context)
         message = f"{message} Did you mean '{near}'?" if near else message
+    said, asked, near = message.partition(" Did you mean")
+    message = said if not asked else f"{said.rstrip('.')}.{asked}{near}"
     return Fault(WRONG_USAGE, why=message if message.endswith((".", "?")) else f"{message}.", command=command)
 
 

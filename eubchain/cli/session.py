@@ -42,7 +42,7 @@ NOT_CONFIRMED = Reason(
     3900,
     "not_confirmed",
     "",
-    "Nothing was signed: the question was not answered with yes.",
+    "Nothing was signed or changed: the question was not answered with yes.",
     "Answer y, or give --yes where nobody can be asked.",
 )
 BAD_ARGUMENT = Reason(3901, "bad_argument", "why:text", "{why}", "Add --help to see the verb's options.")

@@ -199,7 +199,7 @@ def show_signer() -> None:
 def reset_signer(
     above: Annotated[int, typer.Option("--above", min=0, help="The height above which nothing was signed.")],
 ) -> None:
-    """Make the record anew after it was lost: the key will sign only above this height. The node must stand.
+    """Make a lost record anew: the key will sign only above this height. The node must be stopped.
 
     Example: eubchain signer reset --above 120500
     """
@@ -212,11 +212,11 @@ def reset_signer(
     home = Home(SESSION.home)
     key = _validator_key(home)
     network = genesis_hash(read_genesis(home.genesis))
-    SESSION.confirm(
-        f"Is it certain that {key.key.public.hex()[:16]}… signed nothing above height {above}, "
-        "on any machine? If not, its bond is lost."
-    )
-    with home.locked():
+    with home.locked():  # a running node is told of before anything is asked
+        SESSION.confirm(
+            f"Is it certain that {key.key.public.hex()[:16]}… signed nothing above height {above}, "
+            "on any machine? If not, its bond is lost."
+        )
         reset_guard(FolderFiles(home.data), key.key.public, network, place_of(home.root), above)
     SESSION.result({"above": above}, f"the key signs nothing up to height {above}")
     SESSION.follow(f"eubchain start --home {home.root}")

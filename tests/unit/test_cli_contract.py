@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def test_every_verb_has_help_and_an_example_that_parses(path: tuple[str, ...], c
     rest = take_shared_options(words[len(path) :])
     command.make_context(" ".join(path), rest)  # raises for anything that does not fit
     SESSION.begin()
+    assert "Anywhere: --json" in (command.epilog or ""), "its help names the options that every verb takes"
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{parameter.name} has no help"
 
@@ -246,6 +248,7 @@ def test_a_misspelt_verb_or_option_names_the_nearest(place: Place, line: tuple[s
     result = place.cli(*line)
     assert result.code == 2
     assert f"'{near}'" in result.err
+    assert re.search(r"[.?] Did you mean", result.err), "what is wrong is a sentence of its own"
     assert not result.out
     assert place.cli(*line, "--json").error["name"] == "usage"
 

@@ -131,6 +131,9 @@ def test_the_record_of_signatures_is_shown_and_never_lowered(cli: Cli) -> None:
     with_account(cli)("init")
     assert cli("signer", "show", "--json").json["above"] == 0
     assert cli("signer", "reset", "--above", "50").code == 2, "nobody confirmed"
+    with Home(cli.home).locked():
+        running = cli("signer", "reset", "--above", "50", "--json")
+        assert running.error["name"] == "home_in_use", "that comes before any question"
     assert cli("signer", "reset", "--above", "50", typed="y\n").code == 0
     assert cli("signer", "show", "--json").json["above"] == 50
     lower = cli("signer", "reset", "--above", "49", "--yes", "--json")
