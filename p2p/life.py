@@ -56,6 +56,7 @@ STREAMS_MAX = 40
 UNREAD_BYTES_MAX = 8 * 2**20
 RACE_S = 5.0
 """Two connections that begin within it are two dials at once; a later one may be of another process."""
+SHARED_DO = "Nothing here: their operator stops one. If it is you, see `eubchain help error 2417`."
 GOODBYE_S = 1.0
 """For the last frame to go out and be read."""
 
@@ -250,7 +251,7 @@ class Life(INotifee):
         """Take a greeting; raise `Unsuited` 2417 for another node of the identity of one that is here."""
         link.hello, other, now_s = hello, self.up.get(link.peer), trio.current_time()
         if self._owner.identities.greeted(link.peer, hello.instance, now_s):
-            log.warning("two running nodes share one network identity", peer=link.peer)
+            log.warning("two running nodes share one network identity", peer=link.peer, do=SHARED_DO)
         if other is None or other is link or other.hello is None:
             return
         if other.hello.instance == hello.instance:

@@ -37,6 +37,10 @@ ERROR_UNKNOWN = Reason(
 )
 
 
+STANDING_S = 10.0
+"""A head as old as this needs an explanation, unless the node still catches up."""
+
+
 def status() -> None:
     """Say in one line how the node is doing.
 
@@ -67,6 +71,12 @@ def status_line(found: dict[str, Any], age_s: float) -> str:
             line += f", {snapshot['chunks']} of {snapshot['chunks_total']} chunks"
     if node.get("why_not_validating"):
         line += f"\n  not validating: {node['why_not_validating']}"
+    others = found["validators"] - 1
+    if age_s > STANDING_S and others > 0 and "validator_peers" in node and node.get("phase") == "validating":
+        line += f"\n  no block for {age_s:.0f} s: {node['validator_peers']} of {others} other validators are "
+        line += "connected; more than two thirds of the power are needed (`eubchain validator list`)"
+    if node.get("phase") == "following" and not node.get("peers") and not node.get("network"):
+        line += "\n  no peer is connected: add nodes to [p2p] bootstrap, or wait for somebody to connect"
     if node.get("clock"):
         line += f"\n  clock: {node['clock']}"
     if node.get("network"):

@@ -51,6 +51,8 @@ USAGE_NAMES = frozenset(
         "usage",
         "not_confirmed",
         "bad_argument",
+        "trust_malformed",
+        "light_trust_missing",
         "amount_malformed",
         "address_malformed",
         "address_of_another_network",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from consensus.types.errors import Fault, Reason
-from spark_node.settings import Option, Value, options_text, read_options, typed_value
+from spark_node.settings import Option, Value, nearest, options_text, read_options, refusal, typed_value
 
 CONFIG_INVALID = Reason(
     2500,
@@ -150,9 +150,13 @@ def parse_config(
 def _overrides(environment: Mapping[str, str]) -> dict[tuple[str, str], Value]:
     values: dict[tuple[str, str], Value] = {}
     known = {f"EUBCHAIN_{o.section}_{o.key}".upper(): o for o in OPTIONS}
+    sections = tuple({f"EUBCHAIN_{o.section}_".upper() for o in OPTIONS})
     for name, text in environment.items():
         option = known.get(name)
         if option is None:
+            if name.startswith(sections):
+                why = f"no option has this name{nearest(name, list(known))}"
+                raise refusal(CONFIG_INVALID, "the environment", f"{name} = {text}", name, why)
             continue
         if isinstance(option.default, bool):
             parsed: Any = {"true": True, "false": False}.get(text)

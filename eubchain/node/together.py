@@ -135,7 +135,9 @@ class Joined:
 
     def describe(self) -> dict[str, Any]:
         """The network's part of `chain_status`."""
-        told: dict[str, Any] = {"peers": len(self.net.peers()), "id": self.net.me}
+        told: dict[str, Any] = {
+            "peers": len(self.net.peers()), "validator_peers": self.peers.validator_peers(), "id": self.net.me
+        }  # fmt: skip
         progress = self.peers.sync.progress
         if progress.is_syncing:
             told |= {"phase": "syncing", "syncing_to": progress.target}

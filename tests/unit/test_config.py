@@ -60,6 +60,13 @@ def test_the_environment_overrides_the_file_and_is_checked_like_it():
     assert "must be a number" in str(_refused(text, EUBCHAIN_MEMPOOL_COUNT_MAX="x")["why"])
 
 
+def test_a_misspelt_name_in_the_environment_is_refused_like_one_in_the_file():
+    with pytest.raises(Fault, match="EUBCHAIN_RPC_LISTEN") as caught:
+        parse_config("", environment={"EUBCHAIN_RPC_LISTN": "127.0.0.1:1"})
+    assert "nearest" in str(caught.value)
+    parse_config("", environment={"EUBCHAIN_VENV": "/opt", "EUBCHAIN_PYTHON": "python3"})
+
+
 def test_a_home_is_locked_by_one_process_and_made_once(tmp_path):
     home = Home(tmp_path / "home")
     with pytest.raises(Fault) as missing:
