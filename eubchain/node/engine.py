@@ -54,6 +54,7 @@ from eubchain.node.durable_files import DurableFiles
 from eubchain.node.execution import Executed
 from eubchain.node.guard import SignerGuard
 from eubchain.node.height_log import DiskAlarm, HeightLog
+from eubchain.node.judged_again import judge_again
 from eubchain.node.late_votes import LateVotes
 from eubchain.node.network import Final, Network
 from eubchain.node.production import Production
@@ -307,9 +308,10 @@ class Engine:
         for block_id, block in self._blocks.items():
             # Perhaps nobody else has it: who is locked on it must be able to propose it again.
             self._network.offer_block(block_id, block)
-        replayed: Replayed = replay(start, contents.inputs())
+        inputs = await judge_again(contents.inputs(), start.height, self._is_valid)
+        replayed: Replayed = replay(start, inputs)
         self.state = replayed.state
-        log.info("resumed from the log", height=start.height, inputs=len(contents.inputs()))
+        log.info("resumed from the log", height=start.height, inputs=len(inputs))
         return replayed.open
 
     async def _take(self, item: Arrival | ProposalDue) -> None:
@@ -355,8 +357,10 @@ class Engine:
                 await self._sign_vote(effect)
             case ScheduleTimeout():
                 self._tasks.start_soon(self._clocks.timeout, self.height, effect)
+            case RequestBlock(block_id=block_id) if block_id in self._blocks:
+                self._tasks.start_soon(self._send.send, Arrival(self.height, BlockReceived(block_id)))
             case RequestBlock(block_id=block_id):
-                await self._get_block(block_id)
+                self._network.want_block(block_id)
             case RequestValidity(block_id=block_id):
                 self._tasks.start_soon(self._judge, self.height, block_id)
             case Rebroadcast(messages=messages):
@@ -380,19 +384,15 @@ class Engine:
         self._network.offer_block(executed.block_id, executed.block, executed.names)
         await self._send.send(Arrival(height, BlockBuilt(round_, executed.block_id)))
 
-    async def _get_block(self, block_id: bytes) -> None:
-        if block_id in self._blocks:
-            self._tasks.start_soon(self._send.send, Arrival(self.height, BlockReceived(block_id)))
-        else:
-            self._network.want_block(block_id)
-
     async def _judge(self, height: int, block_id: bytes) -> None:
+        await self._send.send(Arrival(height, BlockChecked(block_id, await self._is_valid(block_id))))
+
+    async def _is_valid(self, block_id: bytes) -> bool:
         if block_id not in self._executed:
             executed = await self._production.judge(self._blocks[block_id])
             if executed is not None:
                 self._executed[block_id] = executed
-        is_valid = block_id in self._executed
-        await self._send.send(Arrival(height, BlockChecked(block_id, is_valid)))
+        return block_id in self._executed
 
     async def _second_opinion(self, height: int, block_id: bytes) -> None:
         """Everybody else finds it valid: look once more, then stop rather than sign anything."""
