@@ -130,7 +130,7 @@ async def test_lines_arrive_while_the_program_still_runs(world):
 async def test_a_container_has_no_rights_worth_having(world):
     """No capability, no new privileges, seccomp, an ordinary user, a read-only root, no network but lo."""
     outcome = await world.shell(
-        "id -u; cat /proc/self/status; ls /sys/class/net; touch /x; touch /input/x; touch /tmp/x && echo tmp;"
+        "exec 2>&1; id -u; cat /proc/self/status; ls /sys/class/net; touch /x; touch /input/x; touch /tmp/x && echo tmp;"
         "touch /dev/shm/x && echo shm; ls ~; ls /input"
     )
     text = outcome.tail.decode()
@@ -394,7 +394,10 @@ async def test_a_spark_killed_between_create_and_start_leaves_nothing_after_reap
         stdout=subprocess.PIPE,
     )
     with trio.fail_after(DEADLINE_S):
-        assert await agent.stdout.receive_some() == b"ready\n"
+        said = b""
+        while not said.endswith(b"\n"):
+            said += await agent.stdout.receive_some()
+        assert said == b"ready\n"
         agent.kill()
         await agent.wait()
     await agent.stdout.aclose()

@@ -236,7 +236,7 @@ async def test_floods_of_requests_and_votes_slow_only_their_sender(victim: Victi
     async with victim.attacked() as hostile:
         connection, agreement, _ = await hostile.greeted()
         await victim.until_peer(hostile)
-        with trio.move_on_after(3):
+        with trio.move_on_after(3), suppress(*LIBRARY_ERRORS):  # the victim may end the stream first
             while not connection.is_closed:
                 await agreement.write(frame(Kind.STATUS, encode(Status(0, 0, 0, None, 0))) * 500)
         await victim.assert_well()
