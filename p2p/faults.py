@@ -2,10 +2,13 @@
 
 Here: the reasons of frames, links and requests, and the penalties that go with them.
 Not here: keeping scores (peers.py), frames (frames.py).
-Errors: 2400–2419.
+Errors: 2400–2420.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from consensus.types.errors import Fault, Reason
 
@@ -41,11 +44,6 @@ PEER_SILENT = Reason(
     2406, "peer_silent", "seconds:seconds",
     "The peer has sent nothing for {seconds} s.",
     "The node dials it again by itself; look at that machine if it stays away.",
-)  # fmt: skip
-QUEUE_OVERFLOW = Reason(
-    2407, "queue_overflow", "frames:count size:bytes",
-    "{frames} frames of {size} bytes wait for a peer that does not read.",
-    "The node dials it again by itself; look at the network between the two.",
 )  # fmt: skip
 TOO_MANY_STREAMS = Reason(
     2408, "too_many_streams", "streams:count",
@@ -121,3 +119,12 @@ class PeerFault(Fault):
     """A peer broke the rules of the network: its connection ends. `penalty` is taken from its score."""
 
     penalty = 50
+
+
+@contextmanager
+def blaming(kind: int) -> Iterator[None]:
+    """What the rules refuse in an answer to a request of this kind, the peer that gave it is to blame for."""
+    try:
+        yield
+    except Fault as fault:
+        raise PeerFault(MESSAGE_MALFORMED, kind=int(kind), why=str(fault)) from None

@@ -30,7 +30,6 @@ SALT_BYTES = 16
 WASI, DOCKER = "wasi", "docker"
 MODULE_NAME = "module.wasm"
 """The program of a wasi task: at the root of the sealed input, checked against the spec, never mounted."""
-MOUNT_DEFAULT_INPUT, MOUNT_DEFAULT_OUTPUT = "/input", "/output"
 
 SPEC_INVALID = Reason(
     3300,

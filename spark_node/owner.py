@@ -48,12 +48,10 @@ class IdleWatch:
 
     def __init__(self, started_s: float) -> None:
         self._unused_since = started_s
-        self._was_free = False
 
     def judge(self, rules: IdleRules, observed: Observed, now_s: float) -> Verdict:
         """The verdict at `now_s`, by the same clock as `started_s`."""
         if not rules.enabled:
-            self._was_free = True
             return Verdict(True, "", 0)
         used_at = now_s - observed.input_idle_s
         why = ""
@@ -64,9 +62,7 @@ class IdleWatch:
             why = f"another program uses the GPU ({observed.gpu_percent} %)"
         wait = math.ceil(self._unused_since + rules.after_s - now_s)
         if wait <= 0:
-            self._was_free = True
             return Verdict(True, "", 0)
-        self._was_free = False
         return Verdict(False, why or "you were using it a moment ago", wait)
 
 

@@ -14,7 +14,7 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255 each."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GLYPH_WIDTH, GLYPH_HEIGHT = 3, 5
+GLYPH_WIDTH = 3
 ADVANCE = GLYPH_WIDTH + 1
 """Cells from one letter to the next."""
 UNKNOWN = "77777"

@@ -2,7 +2,7 @@
 
 Here: paths, creation, the lock. Not here: what the files hold (config.py, wallet keystore, ledger).
 Keeps: key files and their directories are the owner's alone; one process per home.
-Errors: 2510 home_missing, 2511 home_in_use, 2512 home_exists, 2513 home_unreadable.
+Errors: 2510 home_missing, 2511 home_in_use, 2512 home_exists.
 """
 
 from __future__ import annotations
@@ -39,13 +39,6 @@ HOME_EXISTS = Reason(
     "home:text",
     "{home} holds a node already.",
     "Choose another --home; nothing was changed.",
-)
-HOME_UNREADABLE = Reason(
-    2513,
-    "home_unreadable",
-    "path:text why:text",
-    "{path} cannot be read: {why}.",
-    "Restore the file from a backup, or make a new home.",
 )
 
 

@@ -41,9 +41,7 @@ def execute_kept(ledger: Ledger, rules: Rules, *, with_index: bool) -> int:
         next_set = outcome.next_set if is_new_set(block.header) else ()
         identity = block_id(rules.genesis, block.header)
         receipts, rows = outcome.receipts, finish(rows_of(outcome))
-        ledger.append(
-            NewBlock(block, identity, commit, receipts, outcome.writes, update, rows, next_set)
-        )  # fmt: skip
+        ledger.append(NewBlock(block, identity, commit, receipts, outcome.writes, update, rows, next_set))
         count += 1
     if count:
         log.info("executed the blocks that a rollback had kept", count=count, height=ledger.height)

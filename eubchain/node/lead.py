@@ -11,8 +11,7 @@ Errors: raises 1921 trust_expired, 1923 chain_forked, `PeerFault` 2402, `Fault` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import structlog
@@ -31,7 +30,7 @@ from consensus.light import (
 from consensus.types.block import block_id
 from consensus.types.codec import encode
 from consensus.types.errors import Fault, Reason
-from p2p.faults import MESSAGE_MALFORMED, PeerFault
+from p2p.faults import PeerFault, blaming
 from p2p.frames import Kind
 from p2p.messages import GetLightBlock, read_body
 from p2p.net import REQUEST_TIMEOUT_S, Net
@@ -73,13 +72,13 @@ class Lead:
         if height == base.trusted.height:
             return base
         blocks: dict[int, LightBlock] = {}
-        with _blaming():
+        with blaming(Kind.GET_LIGHT_BLOCK):
             steps = follow_steps(self._terms, base.trusted, height, self._clock_ms())
             wanted = next(steps)
         while True:
             blocks[wanted] = await self._ask(peer, wanted)
             try:
-                with _blaming():
+                with blaming(Kind.GET_LIGHT_BLOCK):
                     wanted = steps.send(blocks[wanted])
             except StopIteration as end:
                 trace: list[Trusted] = end.value
@@ -91,7 +90,7 @@ class Lead:
             return self._base
         assert self._trust is not None, "without trust there is the genesis"
         block = await self._ask(peer, self._trust.height)
-        with _blaming():
+        with blaming(Kind.GET_LIGHT_BLOCK):
             trusted = trust_block(self._terms, self._trust, block)
         check_age(self._terms, trusted, self._clock_ms())
         self._base = Believed(trusted, block)
@@ -131,12 +130,3 @@ class Lead:
                 assert fork is not None, "their ids differ"
                 raise fork.fault(peer)
         return agreeing
-
-
-@contextmanager
-def _blaming() -> Iterator[None]:
-    """What the rules refuse, the peer that gave it is to blame for."""
-    try:
-        yield
-    except Fault as fault:
-        raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.GET_LIGHT_BLOCK), why=str(fault)) from None

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -38,7 +37,7 @@ from eubchain.ledger.snapshot_check import EpochsCheck, NamedCheck, check_manife
 from eubchain.ledger.snapshot_folder import SECTIONS
 from eubchain.node.stepwise import in_slices
 from eubchain.node.suppliers import Choice, Suppliers
-from p2p.faults import MESSAGE_MALFORMED, PeerFault
+from p2p.faults import MESSAGE_MALFORMED, PeerFault, blaming
 from p2p.frames import Kind
 from p2p.messages import GetChunk
 from p2p.net import REQUEST_TIMEOUT_S, Net
@@ -187,7 +186,7 @@ class Fetch:
             if rest < 0 or (rest and len(piece) != CHUNK_BYTES_MAX):
                 why = "a piece of a manifest has not the length that was offered"
                 raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.GET_CHUNK), why=why)
-        with _blaming():
+        with blaming(Kind.GET_CHUNK):
             manifest = MANIFEST.decode(bytes(raw))
             check_manifest(manifest, self._terms, self._choice.block_id)
         if layout_of(manifest) != self._choice.layout:
@@ -240,7 +239,7 @@ class Fetch:
 
     async def _take_part(self, manifest: Manifest, number: int, peer: str) -> None:
         raw = await self._ask(peer, PART, number)
-        with _blaming():
+        with blaming(Kind.GET_CHUNK):
             check_part(manifest, number, raw)
         self._suppliers.gave(peer, self._choice)
         self._store(chunk_file(PART, number), raw)
@@ -255,11 +254,11 @@ class Fetch:
         check = NamedCheck(manifest)
         for number in range(manifest.named_chunks):
             raw = await self._ask(peer, NAMED, number)
-            with _blaming():
+            with blaming(Kind.GET_CHUNK):
                 check.take(number, raw)
             self._store(chunk_file(NAMED, number), raw)
             self.done += 1
-        with _blaming():
+        with blaming(Kind.GET_CHUNK):
             check.finish()
 
     async def _take_epochs(self, peer: str) -> None:
@@ -275,18 +274,9 @@ class Fetch:
         check = EpochsCheck(manifest, self._terms)
         for number in range(manifest.epoch_chunks):
             raw = await self._ask(peer, EPOCHS, number)
-            with _blaming():
+            with blaming(Kind.GET_CHUNK):
                 await in_slices(check.take(number, raw))
             self._store(chunk_file(EPOCHS, number), raw)
             self.done += 1
-        with _blaming():
+        with blaming(Kind.GET_CHUNK):
             check.finish()
-
-
-@contextmanager
-def _blaming() -> Iterator[None]:
-    """What the checks refuse, the peer that gave it is to blame for."""
-    try:
-        yield
-    except Fault as fault:
-        raise PeerFault(MESSAGE_MALFORMED, kind=int(Kind.GET_CHUNK), why=str(fault)) from None

@@ -56,11 +56,9 @@ class _Supplier:
 
     def __init__(self, height: int) -> None:
         self.status = Status(height, 0, 0, None, 0)
-        self.has_status = False
         self.offers: dict[Choice, SnapshotOffer] = {}
         self.asked_s: float | None = None
         self.is_asking = False
-        self.has_answered = False
 
 
 class Suppliers:
@@ -87,10 +85,6 @@ class Suppliers:
     def peers(self) -> list[str]:
         """Connected peers that gave nothing wrong."""
         return [name for name in self._peers if name not in self._refused]
-
-    def have_answered(self) -> bool:
-        """Whether every connected peer has said what it offers, and there is one."""
-        return bool(self._peers) and all(peer.has_answered for peer in self._peers.values())
 
     def choices(self) -> dict[Choice, list[str]]:
         """What is offered, each with the peers that would give it; without heights no peer claims to have."""
@@ -182,7 +176,6 @@ class Suppliers:
             answer = await self._net.request(name, Kind.GET_SNAPSHOTS, body, REQUEST_TIMEOUT_S)
             offers = () if answer is None else read_body(SNAPSHOT_OFFERS, Kind.GET_SNAPSHOTS, answer).offers
             peer.offers = {Choice(offer.height, offer.block_id, offer.layout): offer for offer in offers}
-            peer.has_answered = True
             self._tell()
         except PeerFault as fault:
             self.accuse(name, fault)

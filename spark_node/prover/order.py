@@ -71,7 +71,6 @@ class Answer(Record, tag=2, frozen=True):
 
 
 ORDER_CODEC: Codec[Order] = Codec(Order)
-PROGRESS_CODEC: Codec[Progress] = Codec(Progress)
 REPORT_CODEC: Codec[Progress | Answer] = Codec(Progress | Answer)
 
 LENGTH_BYTES = 4

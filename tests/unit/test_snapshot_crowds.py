@@ -6,7 +6,6 @@ Whatever the others do, the home joins, and nobody honest is accused. A failing 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,16 @@ import trio.testing
 
 from p2p.frames import Kind
 from p2p.sim_net import Weather
-from tests.snapshot_world import NEWEST, Chain, Giver, Lie, Town, at_once, check_ledger, honest, two_epochs
+from tests.snapshot_world import NEWEST, Chain, Giver, Lie, Town, check_ledger, honest
 from tests.unit.test_snapshot_sync import CHUNK_LIES, OFFER_LIES, silence
+
+pytest_plugins = ("tests.snapshot_fixtures",)
+pytestmark = pytest.mark.usefixtures("no_threads")
 
 SEEDS = range(24)
 PEERS_MAX = 6
 BREAKS_S = 4.0
 """Links break for so long after the start, one every so often."""
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    made = two_epochs(tmp_path_factory.mktemp("chain"))
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
 
 
 def forgetful(dice: random.Random) -> Lie:

@@ -26,27 +26,16 @@ from tests.snapshot_world import (
     Giver,
     Lie,
     Town,
-    at_once,
     check_ledger,
     honest,
     town,
-    two_epochs,
 )
+
+pytest_plugins = ("tests.snapshot_fixtures",)
+pytestmark = pytest.mark.usefixtures("no_threads")
 
 Clock = trio.testing.MockClock
 MANIFEST, PART, NAMED, EPOCHS = range(4)
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    made = two_epochs(tmp_path_factory.mktemp("chain"))
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
 
 
 def chunks_asked(giver: Giver) -> list[tuple[int, int]]:

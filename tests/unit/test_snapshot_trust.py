@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,23 +16,14 @@ from consensus.types.errors import Fault
 from consensus.types.tree import finish
 from eubchain.ledger.snapshot import cut
 from eubchain.ledger.snapshot_folder import SnapshotFolder
-from tests.snapshot_world import NEWEST, Chain, Giver, Town, at_once, check_ledger, honest, town, two_epochs
+from tests.snapshot_world import NEWEST, Chain, Giver, Town, check_ledger, honest, town
 from vm import head as heads
 from vm.named import named_transactions
 
+pytest_plugins = ("tests.snapshot_fixtures",)
+pytestmark = pytest.mark.usefixtures("no_threads")
+
 Clock = trio.testing.MockClock
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    made = two_epochs(tmp_path_factory.mktemp("chain"))
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
 
 
 @pytest.fixture
