@@ -2,7 +2,8 @@
 
 Here: `Chain` (real blocks in a real ledger, a snapshot at every epoch's end), `Giver` (a peer that serves it,
 with what a test makes it say instead), `Town` (givers and one who joins).
-Not here: the fixtures (tests/snapshot_fixtures.py), real processes (tests/functional/test_snapshot_sync.py), the rules' own world (tests/world.py).
+Not here: the fixtures (tests/snapshot_fixtures.py), real processes (tests/functional/test_snapshot_sync.py),
+the rules' own world (tests/world.py).
 """
 
 from __future__ import annotations
