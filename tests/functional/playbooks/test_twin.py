@@ -14,8 +14,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_copied_home_started_beside_the_first_refuses_to_sign_and_says_why(tmp_path: Path) -> None:
-    """An operator copies a validator's home to a new machine and forgets to stop the old one. Both are
-    started. The copy knows that it was moved: it follows the chain and only watches; the old one's votes
+    """An operator copies a validator's home to a new machine, gives it a network identity of its own, and
+    forgets to stop the old one (with the old identity, its peers may not even let it in: error 2417). Both
+    are started. The copy knows that it was moved: it follows the chain and only watches; the old one's votes
     are enough for it to stop with the reason. The network never sees the key sign twice. Once the old one
     has really been stopped, the copy is told up to where the key has signed, and signs above.
     """
@@ -25,6 +26,7 @@ def test_a_copied_home_started_beside_the_first_refuses_to_sign_and_says_why(tmp
             original, copied = stage.homes[3], tmp_path / "copy"
             shutil.copytree(original, copied)
             set_option(copied, "listen", '"127.0.0.1:0"', "p2p")
+            (copied / "config" / "node_key.json").unlink()
             stage.start(3)
             stage.until(0, lambda: stage.validator(3, through=0)["signed"] > 0)
         with stage.step("the copy stops by itself and names the twin"):
